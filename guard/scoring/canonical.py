@@ -49,7 +49,9 @@ _HEX: Final = re.compile(r"(?<![0-9a-zA-Z])(?:0x)?(?=[a-fA-F]*\d)[0-9a-fA-F]{12,
 _BASE64: Final = re.compile(r"(?<![A-Za-z0-9+/_=.-])(?=[A-Za-z/+]*\d)[A-Za-z0-9+/_-]{32,}={0,2}(?![A-Za-z0-9+/=])")
 _DIGITS: Final = re.compile(r"\d{5,}")
 _TEMP: Final = re.compile(r"/(?:var/)?tmp/(?:tmp[._-]?[A-Za-z0-9_]{4,}|[A-Za-z_-]+[._-][A-Za-z0-9]{6,}(?=[/\s'\"]|$))")
-_HOME: Final = re.compile(r"(?<![\w.~/-])(?:/home/(?!\*)[^\s/'\";:|&)$*]+|/Users/[^\s/'\";:|&)$*]+|/root|\$\{?HOME\}?)(?![\w.-])")
+_HOME: Final = re.compile(
+    r"(?<![\w.~/-])(?:/home/(?!\*)[^\s/'\";:|&)$*]+|/Users/[^\s/'\";:|&)$*]+|/root|\$\{?HOME\}?)(?![\w.-])"
+)
 
 _PAYLOAD: Final = re.compile(r"[A-Za-z0-9+/]{12,}={0,2}")
 _PAYLOAD_CUES: Final = ("base64", "b64", "atob", "-enc")
@@ -94,7 +96,7 @@ def _unwrap(text: str) -> str:
 
 
 def _open_quoting(text: str) -> str:
-    """Undo spellings that only hide a word: `r\\m`, `r''m`, `$'\\x72m'`, `\\x72\\x6d`, `${IFS}`, `/bin/rm`."""
+    r"""Undo spellings that only hide a word: `r\m`, `r''m`, `$'\x72m'`, `\x72\x6d`, `${IFS}`, `/bin/rm`."""
     if "IFS" in text:
         text = _IFS.sub(" ", text)
     if "$'" in text:

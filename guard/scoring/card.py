@@ -14,6 +14,8 @@ import yaml
 from guard.scoring.canonical import CANONICAL_VERSION
 from guard.scoring.values import ModelError
 
+_LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # libyaml's, where it was built in, saves 30 ms of the start
+
 _REPAIR = "reinstall guardproxy, or train it again with `python -m classifiers.harm.train`"
 
 
@@ -33,7 +35,7 @@ def read_card(folder: Path) -> Card:
     """Read and check `folder`/card.yaml. Raises ModelError where it is missing, unreadable, or of another canonical form."""
     path = folder / "card.yaml"
     try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+        content = yaml.load(path.read_text(encoding="utf-8"), Loader=_LOADER)
         model = content["model"]
         claims = {name: model[name] for name in ("file", "sha256", "canonical_version", "ask_threshold")}
     except FileNotFoundError:

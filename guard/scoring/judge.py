@@ -51,7 +51,9 @@ def serve(scorer: Scorer, source: int, sink: int) -> None:
 def main(arguments: list[str]) -> int:
     """Load, say so, serve. Gives the exit status."""
     parser = argparse.ArgumentParser(prog="guard.scoring.judge", description="Scores actions over stdin and stdout.")
-    parser.add_argument("--model", type=Path, default=None, metavar="DIR", help="model folder (default: the shipped one)")
+    parser.add_argument(
+        "--model", type=Path, default=None, metavar="DIR", help="model folder (default: the shipped one)"
+    )
     chosen: Path | None = parser.parse_args(arguments).model
     try:
         scorer = _load(chosen)
@@ -61,16 +63,18 @@ def main(arguments: list[str]) -> int:
         send(1, {"error": str(problem)})
         return 1
     except WireError as problem:
-        print(f"guard: the judge stops: {problem}", file=sys.stderr)
+        sys.stderr.write(f"guard: the judge stops: {problem}\n")
         return 1
     return 0
 
 
 def _load(chosen: Path | None) -> Scorer:
     try:
-        from guard.scoring.onnx import Scorer  # noqa: PLC0415  (a missing onnxruntime is answered, not a traceback)
+        from guard.scoring.onnx import Scorer
     except ImportError as problem:
-        raise ModelError(f"the model cannot run here ({problem}): reinstall guardproxy, or use `--no-model`") from problem
+        raise ModelError(
+            f"the model cannot run here ({problem}): reinstall guardproxy, or use `--no-model`"
+        ) from problem
     return Scorer.load(chosen or default_model_folder())
 
 

@@ -43,7 +43,9 @@ class Scorer:
         try:
             content = card.file.read_bytes()
         except OSError as problem:
-            raise ModelError(f"cannot read the model `{card.file}` ({problem.strerror}): reinstall guardproxy") from problem
+            raise ModelError(
+                f"cannot read the model `{card.file}` ({problem.strerror}): reinstall guardproxy"
+            ) from problem
         digest = hashlib.sha256(content).hexdigest()
         if digest != card.sha256:
             raise ModelError(
@@ -75,7 +77,7 @@ class Scorer:
         try:
             cut = windows(kind, text)
             seen = [self._run(piece) for piece in cut.pieces]
-        except Exception as problem:  # the room ends here: a judge that fails says so, and its reader asks
+        except Exception as problem:  # noqa: BLE001  the room ends here: a judge that fails says so, and its reader asks
             return Unscored(reason=f"the model failed: {type(problem).__name__}: {problem}")
         probability, labels = max(seen, key=lambda pair: pair[0])
         if not math.isfinite(probability):
@@ -84,7 +86,9 @@ class Scorer:
         return Score(probability=probability, label=label, windows=len(seen), truncated=cut.truncated)
 
     def _run(self, piece: bytes) -> tuple[float, Any]:
-        probability, labels = self._session.run(("probability", "labels"), {"bytes": np.frombuffer(piece, dtype=np.uint8)})
+        probability, labels = self._session.run(
+            ("probability", "labels"), {"bytes": np.frombuffer(piece, dtype=np.uint8)}
+        )
         return float(probability[0]), labels
 
 
@@ -109,6 +113,7 @@ def _check_shapes(session: Any, path: Path) -> None:
         ("probability", "tensor(float)", 1),
         ("labels", "tensor(float)", 1),
         ("buckets", "tensor(int64)", 1),
+        ("line_keys", "tensor(int64)", 1),
     ]
     labels = next((value.shape for value in session.get_outputs() if value.name == "labels"), None)
     if found != expected or labels != [len(LABELS)]:

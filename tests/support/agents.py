@@ -17,7 +17,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
 
@@ -49,7 +49,7 @@ class AgentSetup:
 class Agent:
     """One agent that can be tested.
 
-    `package`, `version`, `with_npm`: what is installed. `prepare`: from (installed folder, home, model server's URL) to argv and extra environment; writes
+    `package`, `version`, `with_npm`: what is installed; `also`: packages it forgets to ask for. `prepare`: from (installed folder, home, model server's URL) to argv and extra environment; writes
     settings into the home. `needs`: programs its own sandbox calls, which no package of its own brings.
     """
 
@@ -58,7 +58,8 @@ class Agent:
     version: str
     with_npm: bool
     prepare: Callable[[Path, Path, str], tuple[list[str], dict[str, str]]]
-    needs: tuple[str, ...] = field(default=())
+    also: tuple[str, ...] = ()
+    needs: tuple[str, ...] = ()
 
     @property
     def folder(self) -> Path:
@@ -69,7 +70,9 @@ class Agent:
         """Install where it is missing, and return the folder. Raises AgentMissingError."""
         for program in self.needs:
             if shutil.which(program) is None:
-                raise AgentMissingError(f"`{program}` is missing: {self.name} cannot start its sandbox without it; install the system package")
+                raise AgentMissingError(
+                    f"`{program}` is missing: {self.name} cannot start its sandbox without it; install the system package"
+                )
         cache_root().mkdir(parents=True, exist_ok=True)
         with open(f"{self.folder}.lock", "w") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)  # two test runs must not fill one folder at once
@@ -94,7 +97,15 @@ class Agent:
             _run("npm", "install", "--prefix", str(self.folder), *flags, f"{self.package}@{self.version}")
         else:
             _run(sys.executable, "-m", "venv", str(self.folder))
-            _run(str(self.folder / "bin/python"), "-m", "pip", "install", "--quiet", f"{self.package}=={self.version}")
+            _run(
+                str(self.folder / "bin/python"),
+                "-m",
+                "pip",
+                "install",
+                "--quiet",
+                f"{self.package}=={self.version}",
+                *self.also,
+            )
 
 
 def cache_root() -> Path:
@@ -105,12 +116,17 @@ def cache_root() -> Path:
 
 
 def real_home() -> Path:
-    """The passwd home of whoever runs the tests, whatever `$HOME` says."""
-    return Path(pwd.getpwuid(os.getuid()).pw_dir)
+    """The passwd home of whoever runs the tests, whatever `$HOME` says; `$HOME` for a user id that has no entry."""
+    try:
+        return Path(pwd.getpwuid(os.getuid()).pw_dir)
+    except KeyError:
+        return Path.home()
 
 
 def _run(*command: str) -> None:
-    done = subprocess.run(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False)
+    done = subprocess.run(
+        command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False
+    )
     if done.returncode != 0:
         raise AgentMissingError(f"`{' '.join(command)}` ended with {done.returncode}:\n{done.stdout[-2000:]}")
 
@@ -120,7 +136,10 @@ def _run(*command: str) -> None:
 
 def _smolagents(folder: Path, home: Path, url: str) -> tuple[list[str], dict[str, str]]:
     driver = Path(__file__).with_name("smolagents_driver.py")
-    return [str(folder / "bin/python"), str(driver), TASK], {"OPENAI_BASE_URL": f"{url}/v1", "OPENAI_API_KEY": "none"}
+    return [str(folder / "bin/python"), "-P", str(driver), TASK], {
+        "OPENAI_BASE_URL": f"{url}/v1",
+        "OPENAI_API_KEY": "none",
+    }
 
 
 def _mini(folder: Path, home: Path, url: str) -> tuple[list[str], dict[str, str]]:
@@ -161,17 +180,39 @@ def _codex_sandboxed(folder: Path, home: Path, url: str) -> tuple[list[str], dic
 def _codex_exec(folder: Path, home: Path, url: str, *sandbox: str) -> tuple[list[str], dict[str, str]]:
     program = folder / f"node_modules/@openai/codex-linux-{_MACHINE}/vendor/{_RUST_MACHINE}/bin/codex"
     (home / ".codex").mkdir(exist_ok=True)
-    (home / ".codex/config.toml").write_text(
-        'model = "scripted"\nmodel_provider = "scripted"\napproval_policy = "never"\n\n'
-        f'[model_providers.scripted]\nname = "scripted"\nbase_url = "{url}/v1"\nenv_key = "OPENAI_API_KEY"\nwire_api = "responses"\n'
-    )
-    return [str(program), "exec", "--skip-git-repo-check", *sandbox, TASK], {"OPENAI_BASE_URL": f"{url}/v1", "OPENAI_API_KEY": "none"}
+    (home / ".codex/config.toml").write_text(_CODEX_CONFIG.format(url=url))
+    return [str(program), "exec", "--skip-git-repo-check", *sandbox, TASK], {
+        "OPENAI_BASE_URL": f"{url}/v1",
+        "OPENAI_API_KEY": "none",
+    }
 
+
+_CODEX_CONFIG = """\
+model = "scripted"
+model_provider = "scripted"
+approval_policy = "never"
+check_for_update_on_startup = false
+
+[analytics]
+enabled = false
+
+[features]  # each of these would look for a public host, or start a daemon, by itself
+plugins = false
+remote_plugin = false
+apps = false
+daemon_auto_start = false
+
+[model_providers.scripted]
+name = "scripted"
+base_url = "{url}/v1"
+env_key = "OPENAI_API_KEY"
+wire_api = "responses"
+"""
 
 AGENTS: tuple[Agent, ...] = (
     Agent(name="smolagents", package="smolagents[openai]", version="1.26.0", with_npm=False, prepare=_smolagents),
     Agent(name="claude", package="@anthropic-ai/claude-code", version="2.1.330", with_npm=True, prepare=_claude),
-    Agent(name="mini", package="mini-swe-agent", version="2.4.6", with_npm=False, prepare=_mini),
+    Agent(name="mini", package="mini-swe-agent", version="2.4.6", with_npm=False, prepare=_mini, also=("mcp",)),
     Agent(name="codex", package="@openai/codex", version="0.169.0", with_npm=True, prepare=_codex),
     Agent(
         name="claude-sandboxed",
@@ -182,7 +223,12 @@ AGENTS: tuple[Agent, ...] = (
         needs=("bwrap", "socat"),
     ),
     Agent(
-        name="codex-sandboxed", package="@openai/codex", version="0.169.0", with_npm=True, prepare=_codex_sandboxed, needs=("bwrap",)
+        name="codex-sandboxed",
+        package="@openai/codex",
+        version="0.169.0",
+        with_npm=True,
+        prepare=_codex_sandboxed,
+        needs=("bwrap",),
     ),
 )
 """The first two are what continuous integration runs by default; all of them where `GUARD_ALL_AGENTS=1`."""

@@ -13,7 +13,7 @@ import json
 import re
 import shlex
 import threading
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from types import TracebackType
@@ -88,12 +88,11 @@ class Request:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Call:
-    """A call of a tool that the request offered. `custom` = the tool takes free text (Responses API) instead of JSON."""
+    """A call of a tool that the request offered; `id` names the step it came from."""
 
     name: str
     arguments: Json
     id: str
-    custom: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -145,7 +144,7 @@ def as_python(step: Shell | Write | Read | Remove | Send) -> str:
             return f"import shutil\nshutil.rmtree({path!r})\nprint('removed')"
         case Send(path=path, url=url):
             body = f"pathlib.Path({path!r}).read_bytes()"
-            return f"import pathlib, urllib.request\nprint(urllib.request.urlopen({url!r}, {body}, timeout=10).status)"
+            return f"import pathlib\nfrom urllib.request import urlopen\nprint(urlopen({url!r}, {body}, timeout=10).status)"
         case _:
             assert_never(step)
 
@@ -154,11 +153,11 @@ _SHELL_TOOLS = (("Bash", "command"), ("exec_command", "cmd"), ("shell_command", 
 """Name of a shell tool and of its argument: Claude Code, Codex (two generations), mini-swe-agent."""
 
 
-def answer(step: Step, number: int, tools: Mapping[str, bool], prompt: str) -> Answer:
+def answer(step: Step, number: int, tools: Collection[str], prompt: str) -> Answer:
     """What to reply for a step.
 
-    `tools`: the offered tools' names, each with whether it takes free text. `prompt`: the request's raw text, where agents
-    that have no tools say in which form they want code. A request that offers neither (a title, a summary) gets words.
+    `tools`: the offered tools' names. `prompt`: the request's raw text, where agents that have no tools say in which form
+    they want code. A request that offers neither (a title, a summary) gets words.
     """
     if isinstance(step, Say):
         return _say(step.text, number, tools, prompt)
@@ -179,7 +178,7 @@ def answer(step: Step, number: int, tools: Mapping[str, bool], prompt: str) -> A
     return Words(text="ok")
 
 
-def _say(text: str, number: int, tools: Mapping[str, bool], prompt: str) -> Answer:
+def _say(text: str, number: int, tools: Collection[str], prompt: str) -> Answer:
     """The last words, in the form that ends the agent's run."""
     if "bash" in tools and "COMPLETE_TASK_AND_SUBMIT_FINAL_OUTPUT" in prompt:
         command = "echo COMPLETE_TASK_AND_SUBMIT_FINAL_OUTPUT"
@@ -231,12 +230,16 @@ def anthropic_events(said: Answer) -> Iterator[tuple[str, Json]]:
     yield "message_stop", {}
 
 
-def chat_completion(said: Answer, *, delta: bool = False) -> Json:
+def chat_completion(said: Answer, delta: bool = False) -> Json:
     """A whole answer of Chat Completions, or (`delta`) the one chunk that carries it in a stream."""
     message: Json = {"role": "assistant", "content": None}
     match said:
         case Call(name=name, arguments=arguments, id=call_id):
-            call: Json = {"id": call_id, "type": "function", "function": {"name": name, "arguments": json.dumps(arguments)}}
+            call: Json = {
+                "id": call_id,
+                "type": "function",
+                "function": {"name": name, "arguments": json.dumps(arguments)},
+            }
             message["tool_calls"] = [{"index": 0, **call}] if delta else [call]
         case Words(text=text):
             message["content"] = text
@@ -256,8 +259,6 @@ def response_object(said: Answer) -> Json:
     """A whole answer of the Responses API."""
     item: Json
     match said:
-        case Call(custom=True):
-            item = {"type": "custom_tool_call", "name": said.name, "input": said.arguments["input"], "call_id": said.id}
         case Call(name=name, arguments=arguments, id=call_id):
             item = {"type": "function_call", "name": name, "arguments": json.dumps(arguments), "call_id": call_id}
         case Words(text=text):
@@ -283,10 +284,10 @@ def response_events(said: Answer) -> Iterator[tuple[str, Json]]:
     yield "response.completed", {"response": whole}
 
 
-def offered(body: Json) -> dict[str, bool]:
-    """Names of the tools a request offers, in any of the three formats, each with whether it takes free text."""
+def offered(body: Json) -> frozenset[str]:
+    """Names of the tools a request offers, in any of the three formats; a built-in tool without a name goes by its type."""
     tools: list[Json] = body.get("tools") or []
-    return {str((tool.get("function") or tool).get("name", tool.get("type"))): tool.get("type") == "custom" for tool in tools}
+    return frozenset(str((tool.get("function") or tool).get("name", tool.get("type"))) for tool in tools)
 
 
 # --- the server ------------------------------------------------------------------------------------------------------
@@ -304,7 +305,7 @@ class ModelServer:
         self._steps = tuple(steps)
         self._http = ThreadingHTTPServer(("127.0.0.1", 0), self._handler())
         self._http.daemon_threads = True
-        self._thread = threading.Thread(target=self._http.serve_forever, name="model server", daemon=True)
+        self._thread = threading.Thread(target=self._http.serve_forever, args=(0.05,), name="model server", daemon=True)
 
     @property
     def port(self) -> int:
@@ -320,7 +321,9 @@ class ModelServer:
         self._thread.start()
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         self._http.shutdown()
         self._http.server_close()
         self._thread.join()
@@ -354,15 +357,15 @@ class _Handler(BaseHTTPRequestHandler):
     def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the name is the base class's
         """Say nothing: requests are kept, not printed."""
 
-    def do_HEAD(self) -> None:  # noqa: N802 - http.server's spelling
+    def do_HEAD(self) -> None:
         self._keep("")
         self._send(b"", "application/json")
 
-    def do_GET(self) -> None:  # noqa: N802
+    def do_GET(self) -> None:
         self._keep("")
         self._json({"object": "list", "data": [], "models": []})
 
-    def do_POST(self) -> None:  # noqa: N802
+    def do_POST(self) -> None:
         raw = self.rfile.read(int(self.headers.get("content-length", "0"))).decode("utf-8", "replace")
         self._keep(raw)
         route = self.path.partition("?")[0]
@@ -380,7 +383,9 @@ class _Handler(BaseHTTPRequestHandler):
     def _keep(self, body: str) -> None:
         self.server_model.requests.append(Request(method=self.command, path=self.path, body=body))
 
-    def _speak(self, raw: str, whole: Any, events: Any) -> None:
+    def _speak(
+        self, raw: str, whole: Callable[[Answer], Json], events: Callable[[Answer], Iterator[tuple[str, Json]]]
+    ) -> None:
         body, said = self.server_model.reply(raw)
         if not body.get("stream"):
             self._json(whole(said))

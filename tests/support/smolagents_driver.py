@@ -10,4 +10,4 @@ from smolagents import CodeAgent, OpenAIModel
 
 model = OpenAIModel("scripted", api_base=os.environ["OPENAI_BASE_URL"], api_key=os.environ["OPENAI_API_KEY"])
 agent = CodeAgent(tools=[], model=model, additional_authorized_imports=["*"], max_steps=20)
-print(agent.run(sys.argv[1]))
+agent.run(sys.argv[1])

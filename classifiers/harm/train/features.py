@@ -1,18 +1,18 @@
 """The featuriser, as numpy: hashed byte n-grams, presence only. It is the specification of what the ONNX graph computes.
 
-A text becomes bytes (`encode`), the bytes become a set of bucket numbers (`buckets`): one bucket per byte n-gram of length
-1 to 6. Everything is integer arithmetic below 2**62, so that the graph's int64 gives the same numbers on every machine.
+A text becomes bytes (`guard.scoring.windows.encode`), the bytes become bucket numbers: one per byte n-gram of length 1 to 6.
+The harm head weighs the set of them twice: for the whole text (`buckets`) and for each of its lines alone with the kind (`line_keys`),
+and the higher margin wins, so that a harmful line keeps its weight among harmless ones. Everything is integer arithmetic below 2**62, so that the graph's int64 gives the same numbers on every machine.
 Weights, labels and corpora never enter here.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.sparse import csr_matrix
 
 BITS: Final = 18
 """2**18 buckets: beyond it the figures no longer rise, below it collisions cost recall; also what the dedup table costs to clear."""
@@ -42,18 +42,18 @@ def buckets(data: bytes) -> Buckets:
     return np.concatenate(list(hash_ngrams(np.frombuffer(data, dtype=np.uint8))))
 
 
-def matrix(texts: Sequence[bytes]) -> csr_matrix:
-    """One row per encoded text; each bucket present in it has the value 1/sqrt(number of distinct buckets)."""
-    lengths = np.array([len(text) for text in texts], dtype=np.int64)
-    data = np.frombuffer(b"".join(texts), dtype=np.uint8)
-    owner = np.repeat(np.arange(len(texts), dtype=np.int64), lengths)
+def line_keys(data: NDArray[np.uint8]) -> Buckets:
+    """Which buckets each line has: sorted distinct `line << BITS | bucket`, lines counted from 0, the first being the kind's.
+
+    A line's n-grams are those between the newline before it and the newline after it, both included; an n-gram of the newline
+    alone belongs to no line.
+    """
+    breaks = (data == ord("\n")).astype(np.int64)
+    as_first = np.cumsum(breaks)
+    as_last = as_first - breaks
     keys = []
     for n, found in enumerate(hash_ngrams(data), start=1):
-        inside = owner[: len(found)] == owner[n - 1 :]
-        keys.append((owner[: len(found)] << BITS | found)[inside])
-    present = np.sort(np.concatenate(keys))
-    present = present[np.concatenate([[True], present[1:] != present[:-1]])]
-    rows, columns = present >> BITS, present & ((1 << BITS) - 1)
-    starts = np.concatenate([[0], np.cumsum(np.bincount(rows, minlength=len(texts)))])
-    values = (1.0 / np.sqrt(np.diff(starts)))[rows].astype(np.float32)
-    return csr_matrix((values, columns.astype(np.int32), starts), shape=(len(texts), 1 << BITS))
+        line = as_first[: len(found)]
+        keys.append((line << BITS | found)[line == as_last[n - 1 :]])
+    ordered = np.sort(np.concatenate(keys))
+    return ordered[np.concatenate([[True], ordered[1:] != ordered[:-1]])]

@@ -1,0 +1,73 @@
+"""Acting as the caller: the receiver's thread takes the caller's file system identity around a performed call.
+
+An ordinary user's guard and its tree have one identity, so nothing is switched. A root guard's tree may drop to other users or into user
+namespaces; a performed call must then be allowed exactly what the caller is (credentials(7), capabilities(7)).
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Final
+
+from guard.intercept import kernel
+from guard.intercept.tasks import Persona, Task
+
+# capabilities that a file operation looks at: CHOWN, DAC_OVERRIDE, DAC_READ_SEARCH, FOWNER, FSETID, LINUX_IMMUTABLE, SYS_ADMIN (trusted.*
+# attributes), SYS_RESOURCE (reserved blocks), MKNOD, SETFCAP
+_FILE_CAPABILITIES: Final = sum(1 << bit for bit in (0, 1, 2, 3, 4, 9, 21, 24, 27, 31))
+
+
+class Identity:
+    """Switches this thread between the guard's own identity and a caller's."""
+
+    def __init__(self) -> None:
+        own = Task(os.getpid())
+        self.own: Persona = own.status().persona
+        own.close()
+        self._user_namespace = os.stat("/proc/self/ns/user").st_ino
+        self._umask = os.umask(0o077)
+
+    @contextmanager
+    def of(self, task: Task, *, namespaces_moved: bool) -> Iterator[None]:
+        """Inside, this thread opens, creates and owns as the caller; raises OSError EPERM where that identity cannot be taken."""
+        persona = self._effective(task, namespaces_moved)
+        if persona == self.own or self._same_for_files(persona):
+            yield
+            return
+        if self.own.uid != 0:
+            raise OSError(errno.EPERM, "the caller's identity cannot be taken")
+        try:
+            kernel.set_thread_groups(persona.groups)
+            kernel.set_thread_fs_user(persona.uid, persona.gid)
+            kept = self.own.capabilities & ~_FILE_CAPABILITIES
+            kernel.set_thread_capabilities(kept | (persona.capabilities & _FILE_CAPABILITIES), self.own.capabilities)
+            yield
+        finally:
+            kernel.set_thread_capabilities(self.own.capabilities, self.own.capabilities)
+            kernel.set_thread_fs_user(self.own.uid, self.own.gid)
+            kernel.set_thread_groups(self.own.groups)
+            kernel.set_thread_capabilities(self.own.capabilities, self.own.capabilities)
+
+    def take_umask(self, task: Task) -> None:
+        """The caller's umask becomes the guard's for the next creation, so that default ACLs decide as natively (umask(2))."""
+        wanted = task.status().umask
+        if wanted != self._umask:
+            os.umask(wanted)
+            self._umask = wanted
+
+    def _effective(self, task: Task, namespaces_moved: bool) -> Persona:
+        persona = task.status().persona
+        if namespaces_moved and os.stat("ns/user", dir_fd=task.folder).st_ino != self._user_namespace:
+            # capabilities of another user namespace say nothing about files of this one
+            return Persona(persona.uid, persona.gid, persona.groups, 0)
+        return persona
+
+    def _same_for_files(self, persona: Persona) -> bool:
+        own = self.own
+        if own.uid != 0:
+            return persona.uid == own.uid and persona.gid == own.gid
+        same_capabilities = not (persona.capabilities ^ own.capabilities) & _FILE_CAPABILITIES
+        return (persona.uid, persona.gid, persona.groups) == (own.uid, own.gid, own.groups) and same_capabilities
