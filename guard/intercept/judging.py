@@ -13,13 +13,14 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
-from guard.core import evidence, gitconfig
+from guard.core import evidence
 from guard.core.actions import Action, Actor, Context, ExecAction, FileAction, FileOp, Harm, NetworkAction, SystemAction
 from guard.core.decide import no_one_to_ask
 from guard.core.messages import plain_question
 from guard.core.places import Places, is_under_any
 from guard.core.questions import Answer, Memory, Question, answered, digest, memory
 from guard.core.verdicts import Decision, Verdict
+from guard.intercept.configs import changed_keys
 from guard.intercept.lineage import Lineage
 from guard.intercept.programs import SCRIPT_LIMIT, Program, Programs, carries_code, inline_code
 from guard.intercept.tasks import Task
@@ -175,7 +176,7 @@ class Bench:
             old = _small_file(action.to) if os.path.lexists(action.to) else b""
         except OSError:
             return None, None
-        keys = gitconfig.changed_in(action.to, old.decode("utf-8", "surrogateescape"), new.decode("utf-8", "surrogateescape"))
+        keys = changed_keys(action.to, old.decode("utf-8", "surrogateescape"), new.decode("utf-8", "surrogateescape"))
         return keys, (None if keys is None else new)
 
     # ---- programs

@@ -17,6 +17,7 @@ from guard.intercept import probe, syscalls
 from guard_cli import doctor
 from guard_cli.doctor import PROMISES, Finding, Promise, examine, line, state_reason
 
+ROOT = Path(__file__).resolve().parents[2]
 REFUSING = str(Path(__file__).with_name("refusing.py"))
 COLUMN = syscalls.ARCHES[platform.machine()][0]
 SECCOMP = {"x86_64": 317, "aarch64": 277}[platform.machine()]
@@ -155,6 +156,49 @@ def test_a_state_folder_of_somebody_else_is_refused(tmp_path: Path) -> None:
 def test_a_state_folder_that_cannot_be_made_is_told(tmp_path: Path) -> None:
     tmp_path.chmod(0o500)
     assert state_reason({"GUARD_HOME": str(tmp_path / "state")}) == f"`{tmp_path}` cannot be written to"
+
+
+@pytest.fixture
+def copy_of_guard(tmp_path: Path) -> Path:
+    """The program with its model and its rules, to be damaged."""
+    for name in ("guard", "cli", "policies", "classifiers"):
+        shutil.copytree(ROOT / name, tmp_path / name, ignore=shutil.ignore_patterns("train", "__pycache__"))
+    shutil.copy(ROOT / "pyproject.toml", tmp_path)
+    return tmp_path
+
+
+def findings_of(copy: Path, env: dict[str, str], attempt: str) -> list[tuple[str, bool, str | None]]:
+    """What the copy's doctor finds for one attempt."""
+    code = "import json; from guard_cli.doctor import PROMISES, examine; print(json.dumps([(f.name, f.held, f.reason) for f in "
+    code += f"examine([p for p in PROMISES if p.attempt == {attempt!r}])]))"
+    path = os.pathsep.join((str(copy), str(copy / "cli"), env["PYTHONPATH"]))
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        env={**env, "PYTHONPATH": path},
+        cwd=copy,
+        capture_output=True,
+        timeout=60,
+        check=True,
+    )
+    return [(name, held, reason) for name, held, reason in json.loads(done.stdout)]
+
+
+def test_a_model_that_is_not_its_cards_is_found(copy_of_guard: Path, child_env: dict[str, str]) -> None:
+    assert findings_of(copy_of_guard, child_env, "model") == [("model", True, None)]
+    with open(copy_of_guard / "classifiers/harm/model.onnx", "ab") as model:
+        model.write(b"x")
+    [(_, held, reason)] = findings_of(copy_of_guard, child_env, "model")
+    assert not held
+    assert "model.onnx" in str(reason)
+
+
+def test_a_pack_that_does_not_load_is_found(copy_of_guard: Path, child_env: dict[str, str]) -> None:
+    assert findings_of(copy_of_guard, child_env, "policy") == [("policy", True, None)]
+    with open(copy_of_guard / "policies/default.yaml", "a") as pack:
+        pack.write("nonsense: 1\n")
+    [(_, held, reason)] = findings_of(copy_of_guard, child_env, "policy")
+    assert not held
+    assert "default.yaml" in str(reason)
 
 
 def test_bubblewrap_that_is_missing_is_told_as_such(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

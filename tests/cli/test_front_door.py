@@ -101,17 +101,21 @@ def test_the_way_to_run_imports_nothing_heavy(child_env: dict[str, str]) -> None
     assert not loaded & HEAVY
 
 
-def test_a_reader_that_goes_away_ends_the_command_quietly(child_env: dict[str, str]) -> None:
+@pytest.mark.parametrize("unbuffered", ["", "1"])
+def test_a_reader_that_goes_away_ends_the_command_quietly(unbuffered: str, child_env: dict[str, str]) -> None:
     read, write = os.pipe()
     os.close(read)
-    done = subprocess.run(HELP, env=child_env, stdout=write, stderr=subprocess.PIPE, timeout=60)
+    env = {**child_env, "PYTHONUNBUFFERED": unbuffered}
+    done = subprocess.run(HELP, env=env, stdout=write, stderr=subprocess.PIPE, timeout=60)
     os.close(write)
     assert (done.returncode, done.stderr) == (141, b"")
 
 
-def test_a_full_disk_is_told_and_is_no_success(child_env: dict[str, str]) -> None:
+@pytest.mark.parametrize("unbuffered", ["", "1"])
+def test_a_full_disk_is_told_and_is_no_success(unbuffered: str, child_env: dict[str, str]) -> None:
+    env = {**child_env, "PYTHONUNBUFFERED": unbuffered}
     with open("/dev/full", "wb") as full:
-        done = subprocess.run(HELP, env=child_env, stdout=full, stderr=subprocess.PIPE, timeout=60)
+        done = subprocess.run(HELP, env=env, stdout=full, stderr=subprocess.PIPE, timeout=60)
     assert done.returncode == 2
     assert b"No space left on device" in done.stderr
 

@@ -35,7 +35,7 @@ class Stage:
         """Serves all that is ready, until nothing is; the keys typed at a question."""
         keys: list[bytes] = []
         while True:
-            readable, writable, _ = select.select(self.terminal.readable_fds(), self.terminal.writable_fds(), [], 0.02)
+            readable, writable, _ = select.select(self.terminal.readable_fds(), self.terminal.writable_fds(), [], 0.005)
             if not readable and not writable:
                 return keys
             for fd in readable:
@@ -52,7 +52,7 @@ class Stage:
         """What the person's terminal has been sent since the last call."""
         self.turn()
         data = b""
-        while select.select([self.person], [], [], 0.02)[0]:
+        while select.select([self.person], [], [], 0.005)[0]:
             data += os.read(self.person, 65536)
             self.turn()
         return data
