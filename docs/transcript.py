@@ -1,7 +1,7 @@
 """Writes what the example prints into the README, so that the transcript there is a real one: `python docs/transcript.py`.
 
 `--check` writes nothing and ends with 1 where the README shows something else than the example prints. No terminal is attached, so
-that every question is a block. What never enters: an edit by hand; only what differs from run to run is replaced by `…`.
+that every question is a block. What never enters: an edit by hand; what differs from run to run is left out or replaced by `…`.
 """
 
 from __future__ import annotations
@@ -16,8 +16,10 @@ ROOT = Path(__file__).resolve().parents[1]
 README = ROOT / "README.md"
 BLOCK = re.compile(r"(<!-- transcript: .*? -->\n```text\n)(.*?)(```\n<!-- end of transcript -->)", re.DOTALL)
 
-# The scratch folder's random name, ports, and process numbers are different in every run.
+# What is different in every run, or in every version of Python: the scratch folder's name, ports, process numbers, and the file that
+# an error names.
 VARYING = (
+    (re.compile(r"(\[Errno \d+\] [^:\n]+): (PosixPath\()?'[^'\n]*'\)?"), r"\1"),
     (re.compile(r"/\S*?/guard-example-\w+"), "…"),
     (re.compile(r"(127\.0\.0\.1|localhost):\d+"), r"\1:…"),
     (re.compile(r"\bpid \d+"), "pid …"),

@@ -13,7 +13,7 @@ import pytest
 from guard import __version__
 from guard.core.actions import FILE_OPS, HARM_LABELS, KINDS
 from guard.policy import fields
-from guard_cli import doctor, main
+from guard_cli import doctor, main, run
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGES = sorted(
@@ -81,6 +81,15 @@ def test_the_commands_of_the_readme_are_understood(name: str) -> None:
     assert [left for words in mine for left in subparsers.choices[name].parse_known_args(words)[1]] == []
 
 
+def test_the_options_of_run_in_the_readme_are_in_its_help() -> None:
+    lines = [line for block in code_blocks(README, "sh") for line in block.splitlines() if line.startswith("guard run")]
+    options = {
+        word for line in lines for word in shlex.split(line.split(" -- ")[0], comments=True) if word.startswith("--")
+    }
+    assert options
+    assert options <= set(re.findall(r"--[a-z-]+", run.USAGE))
+
+
 def test_the_two_commands_of_the_readme_are_targets_of_the_makefile() -> None:
     block = next(b for b in code_blocks(README, "sh") if "make" in b)
     assert re.findall(r"^make (\w+)", block, re.MULTILINE) == ["demo", "test"]
@@ -139,6 +148,14 @@ def test_closed_vocabularies_are_shown_whole(start: str, words: tuple[str, ...])
 def test_the_page_on_policies_has_every_list() -> None:
     assert {row[0] for row in table(POLICIES, "## Lists")} == {*fields.PLACE_LISTS, *fields.HOST_LISTS}
     assert all(f"`{symbol}`" in POLICIES for symbol in fields.SYMBOLS)
+
+
+def test_the_page_on_architecture_names_every_room() -> None:
+    shown = {
+        name for row in table((ROOT / "docs/architecture.md").read_text(), "## Rooms") for name in row[0].split(", ")
+    }
+    guard = {f"guard/{entry.name}" for entry in (ROOT / "guard").iterdir() if not entry.name.startswith(("_", "py."))}
+    assert shown == guard | {"cli/guard_cli", "policies/", "classifiers/"}
 
 
 def test_the_changelog_tells_this_version() -> None:

@@ -1,7 +1,7 @@
 """What the log keeps of a decision: one line of ASCII JSON, secrets taken out before it exists.
 
 Lines are of two forms, told apart by their keys: decisions have `action`, everything else has `event`. Names of files that are no
-UTF-8 stay exact as \\udcXX escapes. Redaction is by form (known tokens, `password=…`, `Authorization:`, what follows `--token`): it
+UTF-8 stay exact as \\udcXX escapes. Redaction is by form (tokens of known issuers, `password=…`, `Authorization:`, what follows `--token`): it
 lowers what a reader of the log can steal and cannot find a secret that looks like a word; names of files are never touched, they
 are the evidence. What never enters: where lines are kept.
 """
@@ -43,15 +43,15 @@ _SECRETS = re.compile(
     r"""
       (?P<key>-----BEGIN\ [A-Z0-9 ]{0,40}PRIVATE\ KEY-----.*?(?:-----END\ [A-Z0-9 ]{0,40}-----|\Z))
     | (?P<userinfo>(?<=://)[^\s/:@'"]{0,64}:(?!\[redacted)(?P<userinfo_v>[^\s/@'"]{1,256})(?=@))
-    | (?P<token>(?<![A-Za-z0-9])(?:
+    | (?P<known>(?<![A-Za-z0-9])(?:
           gh[pousr]_[A-Za-z0-9]{16,} | github_pat_[A-Za-z0-9_]{20,} | glpat-[\w-]{16,} | sk-[\w-]{16,} | [sr]k_(?:live|test)_\w{10,}
         | xox[abeoprs]-[\w-]{10,} | A[KS]IA[A-Z0-9]{16} | AIza[\w-]{30,} | ya29\.[\w-]{20,} | npm_[A-Za-z0-9]{30,} | pypi-[\w-]{40,}
         | hf_[A-Za-z0-9]{20,} | SG\.[\w-]{16,}\.[\w-]{16,} | dop_v1_[a-f0-9]{32,} | shp(?:at|ca|pa|ss)_[a-fA-F0-9]{32} | whsec_\w{16,}
         | key-[a-f0-9]{32} | AGE-SECRET-KEY-1[A-Z0-9]{50,}
       ))
-    | (?P<jwt>(?<![\w-])eyJ[\w-]{8,}\.[\w-]{8,}(?:\.[\w-]*)?)
+    | (?P<jwt>(?<![\w-])eyJ[\w-]{5,}\.[\w-]{5,}(?:\.[\w-]*)?)
     | (?P<bearer>\b(?:bearer|basic|digest|negotiate|token)\s{1,4}(?P<bearer_v>(?!\[redacted)[A-Za-z0-9+/=._~-]{8,}))
-    | (?P<named>WORDs?["']?\s{0,4}(?::|=(?!=))\s{0,4}VALUE)
+    | (?P<named>WORDs?(?:["']\]?)?\s{0,4}(?::|=(?!=))\s{0,4}VALUE)
     | (?P<option>(?<![\w-])--?[\w-]{0,24}WORD(?:\s{1,4}|=)(?!-)OTHER)
     """.replace("WORD", _SECRET_WORD).replace("VALUE", _value("named")).replace("OTHER", _value("option")),
     re.VERBOSE | re.IGNORECASE | re.DOTALL,
@@ -128,7 +128,7 @@ def fast_line(verdict: Verdict, op: FileOp, actor: Actor | None = None) -> Calla
     """
     marker = "\0"
     whole = line(Record(seq=0, time_ns=0, pid=0, action=FileAction(op=op, path=marker, actor=actor), verdict=verdict)).decode("ascii")
-    start, end = whole.split(_quoted(marker))
+    start, _, end = whole.partition(_quoted(marker))
     middle = start.removeprefix('{"seq":0,"time_ns":0,"pid":0')
 
     def make(seq: int, time_ns: int, pid: int, path: str) -> bytes:

@@ -66,7 +66,8 @@ class Places:
     @classmethod
     def from_json(cls, message: dict[str, Any]) -> Places:
         """The value that `to_json` wrote; TypeError for anything else."""
-        return cls(**{name: tuple(v) if isinstance(v, list) else v for name, v in message.items()})
+        values: dict[str, Any] = {name: tuple(v) if isinstance(v, list) else v for name, v in message.items()}
+        return cls(**values)
 
 
 def lexical(path: str, folder: str = "/") -> str:
@@ -145,3 +146,17 @@ def endpoint_of_url(url: str) -> str | None:
 def host_of_endpoint(place: str) -> str:
     """The host of a `host:port`, without brackets."""
     return place.rpartition(":")[0].strip("[]")
+
+
+def is_loopback(host: str) -> bool:
+    """Whether the host is this machine's own loopback, by name or address.
+
+    >>> is_loopback("127.0.0.9"), is_loopback("localhost.example")
+    (True, False)
+    """
+    name = canonical_host(host).removeprefix("::ffff:")
+    return (
+        name in {"localhost", "::1", "ip6-localhost", "ip6-loopback"}
+        or name.endswith(".localhost")
+        or name.startswith("127.")
+    )

@@ -7,11 +7,11 @@ which it is written; a loop over known words is read once a word. What never ent
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Final, assert_never
 
-from guard.core.shell_nested import UNKNOWN, Inner, inner, joined, script_of
+from guard.core.shell_nested import SHELLS, UNKNOWN, Inner, inner, joined, script_of
 from guard.core.shell_static import printed
 from guard.core.shell_syntax import (
     MAX_DEPTH,
@@ -32,7 +32,7 @@ from guard.core.shell_syntax import (
     parse,
 )
 from guard.core.shell_values import Command, Language, Reading, Redirect, Word, absolute
-from guard.core.shell_words import Value, expand, text_of, value_of
+from guard.core.shell_words import Matching, Value, expand, text_of, value_of
 
 MAX_COMMANDS: Final = 1000
 """Commands of one reading; a text with more is named `too-much`. The longest script of the examples has under 200."""
@@ -115,15 +115,20 @@ _NOTHING = _Feed()
 
 
 def read(
-    text: str, *, cwd: str | None = None, home: str = "/root", environ: Mapping[str, str] | None = None, script: bool = False
+    text: str,
+    *,
+    cwd: str | None = None,
+    home: str = "/root",
+    environ: Mapping[str, str] | None = None,
+    content: Callable[[str], str | None] | None = None,
 ) -> Reading:
     """The commands of a program that a shell would run in folder `cwd`.
 
-    `home` is what `~` and `$HOME` stand for; `environ` holds variables that are known besides. `script` tells that the text is a
-    file's, whose arguments are not known, instead of a line, which has none. Never raises.
+    `home` is what `~` and `$HOME` stand for; `environ` holds variables that are known besides; `content` gives the text of a script
+    by its absolute path, None for what is no text. Never raises.
     """
-    reader = _Reader()
-    scope = _Scope(reader=reader, home=home, cwd=cwd, positional=None if script else ())
+    reader = _Reader(content)
+    scope = _Scope(reader=reader, home=home, cwd=cwd, positional=())
     scope.variables.update(environ or {})
     try:
         reader.code(text, scope, _NOTHING)
@@ -135,7 +140,8 @@ def read(
 class _Reader:
     """One reading: the commands found so far, and the files whose content the text itself wrote."""
 
-    def __init__(self) -> None:
+    def __init__(self, content: Callable[[str], str | None] | None) -> None:
+        self.content = content
         self.commands: list[Command] = []
         self.problems: set[Problem] = set()
         self.files: dict[str, str | None] = {}
@@ -238,7 +244,7 @@ class _Reader:
             values = [*values[: _LOOP_VALUES - 1], UNKNOWN]
         inside_feed = _fed(redirects, feed, self.files, scope.cwd)
         for value in values:
-            scope.variables[node.variable] = value.text
+            scope.variables[node.variable] = Matching(value.text) if value.text and value.pattern else value.text
             self._deeper(node.body, scope, inside_feed)
         return self._captured(redirects, None, scope)
 
@@ -314,16 +320,16 @@ class _Reader:
         found = script_of(name, words[1:], feed.text, fed=feed.fed, read=reads)
         if found is not None:
             return found.text, found.language
-        own = [item for item in inner(name, words[1:], feed.text, fed=feed.fed, read=reads) if not item.words]
-        if own and not own[0].remote:
-            return own[0].code, "shell"
+        if name in SHELLS:
+            own = inner(name, words[1:], feed.text, fed=feed.fed, read=reads)
+            return (own[0].code if own else None if len(words) > 1 else ""), "shell"
         body = reads(words[0].text or "") if "/" in (words[0].text or "") else None
         if body is not None:
             return body, "shell"
-        return (None if name in _SHELL_FILES and len(words) > 1 else ""), None
+        return "", None
 
     def _reads(self, scope: _Scope) -> _Files:
-        return _Files(files=self.files, cwd=scope.cwd)
+        return _Files(files=self.files, cwd=scope.cwd, content=self.content)
 
     def _inner(self, name: str, path: str, args: tuple[Word, ...], scope: _Scope, feed: _Feed) -> list[Inner]:
         reads = self._reads(scope)
@@ -520,17 +526,17 @@ class _Reader:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Files:
-    """Looks up a file that the text itself wrote."""
+    """Looks up a file that the text itself wrote, then one that lies there."""
 
     files: dict[str, str | None]
     cwd: str | None
+    content: Callable[[str], str | None] | None
 
     def __call__(self, text: str) -> str | None:
         path = absolute(self.cwd, text) if text else None
-        return self.files.get(path) if path is not None else None
-
-
-_SHELL_FILES = frozenset({"sh", "bash", "dash", "zsh", "ksh", "ash"})
+        if path is None or path in self.files:
+            return None if path is None else self.files[path]
+        return None if self.content is None else self.content(path)
 
 
 def _positional(values: tuple[str, ...]) -> tuple[str | None, tuple[str, ...]]:

@@ -124,7 +124,7 @@ _INTERPRETERS: dict[str, tuple[str, Language]] = {  # name: (options that take c
     "Rscript": ("e", "other"),
     "osascript": ("e", "other"),
 }
-_INTERPRETER_VALUES = {"python": "WXQ", "pypy": "WX", "perl": "MmIxCD0", "ruby": "rICEFKTx", "node": "rC", "php": "dcz", "lua": "l"}
+_INTERPRETER_VALUES = {"python": "mWXQ", "pypy": "mWX", "perl": "MmIxCDl", "ruby": "rICEFKTx", "node": "rC", "php": "dcz", "lua": "l"}
 _SQL = {"sqlite3": "", "psql": "c", "mysql": "e", "mariadb": "e", "duckdb": "c", "clickhouse-client": "q", "snowsql": "q"}
 _VERSIONED = re.compile(r"(python|pypy|perl|ruby|php|lua)[\d.]+(?:-dbg)?\Z")
 _ASSIGNMENT = re.compile(r"[A-Za-z_]\w*=", re.ASCII)
@@ -159,15 +159,16 @@ def script_of(name: str, args: Sequence[Word], stdin: str | None, *, fed: bool, 
         cluster = text[1:] if not text.startswith("--") else ""
         if text in ("--eval", "--print") and base in ("node", "nodejs", "bun"):
             cluster = "e"
-        hit = next((index for index, letter in enumerate(cluster) if letter in takes_code), None)
-        if hit is not None and not (base == "python" and "m" in cluster[:hit]):
+        valued = _INTERPRETER_VALUES.get(base, "")
+        ends = next((index for index, letter in enumerate(cluster) if letter in takes_code or letter in valued), None)
+        hit = ends if ends is not None and cluster[ends] in takes_code else None
+        if hit is not None:
             rest = cluster[hit + 1 :] if language == "python" else ""
             given = rest if rest else args[at + 1].text if at + 1 < len(args) else None
             return Script(text=given, language=language)
-        if base == "python" and cluster.startswith("m"):
+        if base == "python" and "m" in cluster[: 1 if ends is None else ends + 1]:
             return Script(text="", language=language)
-        takes_value = len(cluster) == 1 and cluster in _INTERPRETER_VALUES.get(base, "")
-        at += 2 if takes_value else 1
+        at += 2 if ends is not None and ends == len(cluster) - 1 else 1
     if at >= len(args) or args[at].text == "-":
         return Script(text=stdin if fed else "" if at >= len(args) else None, language=language)
     path = args[at].text
@@ -340,6 +341,30 @@ def _env(args: Sequence[Word], _: str | None) -> list[Inner]:
         else:
             return [Inner(via="env", words=tuple(words[at:]), assignments=tuple(assigned))]
     return []
+
+
+def _bwrap(args: Sequence[Word], _: str | None) -> list[Inner]:
+    at = 0
+    while at < len(args):
+        text = args[at].text
+        if text is None or text == "--":
+            break
+        if not text.startswith("--"):
+            return [Inner(via="bwrap", words=tuple(args[at:]))]
+        at += 3 if text in _BWRAP_TWO else 2 if text in _BWRAP_ONE else 1
+    rest = tuple(args[at + 1 :])
+    return [Inner(via="bwrap", words=rest)] if rest else []
+
+
+_BWRAP_TWO = frozenset(
+    "--bind --bind-try --dev-bind --dev-bind-try --ro-bind --ro-bind-try --symlink --setenv --file --bind-data --ro-bind-data "
+    "--overlay --chmod".split()
+)
+_BWRAP_ONE = frozenset(
+    "--dev --proc --tmpfs --mqueue --dir --chdir --uid --gid --hostname --unsetenv --remount-ro --cap-add --cap-drop --seccomp "
+    "--add-seccomp-fd --sync-fd --args --lock-file --perms --size --exec-label --file-label --block-fd --userns-block-fd --userns "
+    "--userns2 --pidns --info-fd --json-status-fd --argv0 --overlay-src --tmp-overlay --ro-overlay".split()
+)
 
 
 def _xargs(args: Sequence[Word], stdin: str | None) -> list[Inner]:
@@ -578,6 +603,7 @@ def _crontab(args: Sequence[Word], stdin: str | None) -> list[Inner]:
 
 _TOOLS: dict[str, Callable[[Sequence[Word], str | None], list[Inner]]] = {
     "env": _env,
+    "bwrap": _bwrap,
     "xargs": _xargs,
     "find": _find,
     "ssh": _ssh,

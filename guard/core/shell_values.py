@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
+from guard.core.places import lexical
 from guard.core.shell_syntax import Problem
 
 Language = Literal["shell", "python", "sql", "other"]
@@ -95,15 +96,6 @@ def absolute(folder: str | None, path: str) -> str | None:
     >>> absolute("/w", "a/../b//c")
     '/w/b/c'
     """
-    if not path.startswith("/"):
-        if folder is None:
-            return None
-        path = f"{folder}/{path}"
-    kept: list[str] = []
-    for part in path.split("/"):
-        if part == "..":
-            if kept:
-                kept.pop()
-        elif part not in ("", "."):
-            kept.append(part)
-    return "/" + "/".join(kept)
+    if folder is None and not path.startswith("/"):
+        return None
+    return lexical(path, folder or "/")

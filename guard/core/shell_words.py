@@ -16,6 +16,12 @@ from guard.core.shell_values import Word, absolute
 type Value = str | tuple[str, ...] | None
 """A variable's value: a text, the elements of an array, or None where it is not known."""
 
+class Matching(str):
+    """A value that came from a pattern, as in `for f in *.c`: wherever it goes, it names what the pattern matches."""
+
+    __slots__ = ()
+
+
 MAX_FIELDS: Final = 256
 """Words that one word may become; a brace expansion beyond it is left as something that only running can tell."""
 MAX_TEXT: Final = 65536
@@ -67,13 +73,16 @@ def expand(word: RawWord, scope: Scope, source: str) -> list[Word]:
 def text_of(parts: Sequence[Part], scope: Scope) -> str | None:
     """The one text that parts become where nothing splits: an assignment, a here-document; None where it is not known."""
     joined: list[str] = []
-    for part in parts:
+    known, matching = True, False
+    for part in parts:  # all of them, since what is substituted in any of them runs
         for text, _ in _joined(_pieces(part, scope)):
-            if text is None:
-                return None
-            joined.append(text)
+            known = known and text is not None
+            matching = matching or isinstance(text, Matching)
+            joined.append(text or "")
     whole = "".join(joined)
-    return whole if len(whole) <= MAX_TEXT else None
+    if not known or len(whole) > MAX_TEXT:
+        return None
+    return Matching(whole) if matching else whole
 
 
 def value_of(words: Sequence[RawWord], scope: Scope, *, array: bool) -> Value:
@@ -192,6 +201,8 @@ def _fields(parts: Sequence[Part], scope: Scope) -> list[Field]:
                 fields.append([])
             if text is None or quoted or isinstance(part, Text):
                 fields[-1].append((text, quoted))
+            elif isinstance(text, Matching):
+                fields[-1].append((text, quoted))
             else:
                 _split(fields, text)
         if len(fields) > MAX_FIELDS:
@@ -267,8 +278,8 @@ def _parameter(part: Parameter, scope: Scope) -> list[Piece]:
     argument = text_of(part.argument, scope)
     if isinstance(value, tuple) and part.operator == ":":
         return [(None, part.quoted)]
-    changed = [_changed(element, part.operator, argument) for element in elements]
-    return [(element, part.quoted) for element in changed]
+    changed = [(_changed(element, part.operator, argument), isinstance(element, Matching)) for element in elements]
+    return [(Matching(text) if text is not None and pattern else text, part.quoted) for text, pattern in changed]
 
 
 def _indexed(part: Parameter, scope: Scope) -> Value:
@@ -352,7 +363,7 @@ def _trimmed(text: str, operator: str, pattern: str) -> str:
 
 
 def _finish(field: Field, scope: Scope, source: str) -> Word:
-    pattern = any(not quoted and text and _GLOB & set(text) for text, quoted in field)
+    pattern = any(text and (not quoted or isinstance(text, Matching)) and _GLOB & set(text) for text, quoted in field)
     prefix: list[str] = []
     for text, _ in field:
         if text is None:

@@ -39,10 +39,12 @@ class Give:
 
 @dataclass(frozen=True, slots=True)
 class Later:
-    """An open that may wait (a FIFO without its other end): `open()` is run in a thread of its own, as the caller."""
+    """An open that is done in a thread of its own: because it may wait (a FIFO without its other end), or (`become`) because the kernel looks at
+    who opened, and not only at the file system identity (`uid_map` and its kin, user_namespaces(7))."""
 
     handle: int
     flags: int
+    become: bool = False
 
 
 class Continued:
@@ -125,12 +127,24 @@ class Files:
             if number[0] in _TTY_MAJORS and not flags & os.O_NOCTTY and self._acquires(task):
                 return CONTINUED
         self._judge_open(task, found.name, flags)
+        if found.name.startswith(b"/proc/%d/" % task.tgid):
+            return self._own_procfs(task, found, flags)
         if stat.S_ISFIFO(found.mode) and not flags & os.O_NONBLOCK and flags & os.O_ACCMODE != os.O_RDWR:
             return Later(os.dup(found.descriptor), _ours(flags))
         with self._as(task):
             return Give(self.paths.reopen(found.descriptor, _ours(flags)), bool(flags & os.O_CLOEXEC))
 
+    def _own_procfs(self, task: Task, found: Found, flags: int) -> Done:
+        """A process's own entries: opened as the guard's user where that is the caller's, for the caller's namespace may have taken every
+        capability; else by a thread that becomes the caller."""
+        persona, own = task.status().persona, self.identity.own
+        if (persona.uid, persona.gid) != (own.uid, own.gid):
+            return Later(os.dup(found.descriptor), _ours(flags), become=True)
+        return Give(self.paths.reopen(found.descriptor, _ours(flags)), bool(flags & os.O_CLOEXEC))
+
     def _judge_open(self, task: Task, name: bytes, flags: int) -> None:
+        if not name.startswith(b"/"):
+            return  # pipes, sockets and memory files that the caller holds already
         access = flags & os.O_ACCMODE
         writes = access != os.O_RDONLY or bool(flags & os.O_TRUNC)
         path = os.fsdecode(name)

@@ -22,16 +22,26 @@ from guard.core.questions import Answer, Memory, Question, answered, digest, mem
 from guard.core.verdicts import Decision, Verdict
 from guard.intercept.configs import changed_keys
 from guard.intercept.lineage import Lineage
+from guard.intercept.paths import PRIVATE
 from guard.intercept.programs import SCRIPT_LIMIT, Program, Programs, carries_code, inline_code
 from guard.intercept.tasks import Task
 from guard.policy.match import Matcher
 
+_PRIVATE: Final = PRIVATE.decode() + "/"
 _MEMO_LIMIT: Final = 50_000  # file verdicts kept; about 10 MB
 _CONTENT_LIMIT: Final = 1 << 20  # bytes of a configuration file that are read to see what changes
 _RETRY_S: Final = 1800.0  # how long an answer that came after the call's deadline waits for the retry (CONTRACT: 30 minutes)
 
 
 _UNSCORED: Final = Harm(score=0.0, label="none")  # what is not the classifier's business adds nothing
+
+
+_OWN_MOUNT: Final = Verdict(
+    decision=Decision.ALLOW,
+    rules=("guard/own-mount",),
+    because="it lies in a file system that only the caller's own namespace has, and that began empty",
+    source="default",
+)
 
 
 class Refused(Exception):
@@ -102,7 +112,7 @@ class Bench:
                 os.write(self.evidence, known[1](self._sequence, time.time_ns(), task.tgid, action.path))
                 return None
         content = None
-        verdict = self.matcher.judge(action, Context())
+        verdict = _OWN_MOUNT if _is_private(action) else self.matcher.judge(action, Context())
         if not verdict.unknown:
             if verdict.decision is Decision.ALLOW and not verdict.labels and isinstance(action, FileAction) and action.to is None:
                 self._remember(action, verdict)
@@ -363,6 +373,13 @@ class Bench:
         self._sequence += 1
         event = evidence.SessionEvent(seq=self._sequence, time_ns=time.time_ns(), pid=pid, event=name, **fields)
         _append(self.evidence, evidence.line(event))
+
+
+def _is_private(action: Action) -> bool:
+    """Names in the caller's own tmpfs and the like; files cannot be renamed or linked out of them (EXDEV)."""
+    if not isinstance(action, FileAction):
+        return False
+    return action.path.startswith(_PRIVATE) and (action.to is None or action.to.startswith(_PRIVATE))
 
 
 def _append(descriptor: int, line: bytes) -> None:

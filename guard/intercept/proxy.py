@@ -12,7 +12,7 @@ it is asked for and what it answers are messages of guard.wire:
                     stop {}
 
 Anything else, and the end of the control socket, ends the process and with it every connection. What never enters: policies, files
-of the agent, HTTP (guard.intercept.proxy_layers).
+of the agent, HTTP (guard.intercept.proxy_layers and proxy_connection).
 """
 
 from __future__ import annotations
@@ -28,7 +28,8 @@ import sys
 import traceback
 from typing import Any
 
-from guard.intercept.proxy_layers import Connection, House, make_options
+from guard.intercept.proxy_connection import Connection
+from guard.intercept.proxy_layers import House
 from guard.intercept.proxy_request import Answer, Destination
 from guard.intercept.proxy_secrets import Secrets
 from guard.intercept.tls import Authority, Verifier
@@ -79,9 +80,7 @@ class Proxy:
 
     def __init__(self, control: socket.socket, authority: Authority, verifier: Verifier) -> None:
         self._control = control
-        self._house = House(
-            judge=self._judge, secrets=Secrets(), authority=authority, verifier=verifier, options=make_options()
-        )
+        self._house = House(judge=self._judge, secrets=Secrets(), authority=authority, verifier=verifier)
         self._announcements = Announcements()
         self._ids = itertools.count(1)
         self._asked: dict[int, asyncio.Future[Answer]] = {}
@@ -109,6 +108,8 @@ class Proxy:
             listener = socket.create_server((address, 0), family=family, backlog=BACKLOG)
         except OSError:
             return None
+        # Inherited by what is accepted; asyncio sets it only on sockets that name their protocol, and 40 ms were lost.
+        listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         port: int = listener.getsockname()[1]
         self._own_ports.add(port)
         await asyncio.start_server(self._accepted, sock=listener, backlog=BACKLOG)

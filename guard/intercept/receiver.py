@@ -29,6 +29,7 @@ import threading
 import time
 import traceback
 from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
@@ -40,7 +41,7 @@ from guard.core.verdicts import Decision, Verdict
 from guard.intercept import kernel, syscalls
 from guard.intercept.files import CONTINUED, Continued, Done, Files, Give, Later
 from guard.intercept.helpers import Proxy, Scores
-from guard.intercept.identity import Identity
+from guard.intercept.identity import Identity, become
 from guard.intercept.judging import Bench, Refused, Terms, Waiting
 from guard.intercept.lineage import Lineage
 from guard.intercept.paths import Paths
@@ -259,11 +260,15 @@ class Receiver:
             os.close(give.descriptor)
 
     def _open_later(self, id_: int, task: Task, later: Later) -> None:
+        persona, moved = task.status().persona, self.paths.namespaces_moved
+
         def work() -> None:
             give: Give | None = None
             error = errno.EACCES
             try:
-                with self.identity.of(task, namespaces_moved=self.paths.namespaces_moved):
+                if later.become:
+                    become(persona)
+                with nullcontext() if later.become else self.identity.of(task, namespaces_moved=moved):
                     give = Give(os.open(self.paths.by_descriptor(later.handle), later.flags), bool(later.flags & os.O_CLOEXEC))
             except OSError as problem:
                 error = problem.errno or errno.EACCES

@@ -20,7 +20,7 @@ from guard.core.actions import Action, FileAction, Listener, NetworkAction
 from guard.core.places import Places
 from guard.intercept import kernel
 from guard.intercept.files import CONTINUED, Continued
-from guard.intercept.identity import Identity
+from guard.intercept.identity import Identity, become
 from guard.intercept.paths import Paths
 from guard.intercept.tasks import Task
 
@@ -242,8 +242,7 @@ class Sockets:
         def run() -> int:
             try:
                 if persona.uid != own.uid or persona.gid != own.gid:
-                    kernel.set_thread_groups(persona.groups)
-                    _become(persona.uid, persona.gid)
+                    become(persona)
                 return act(place)
             finally:
                 if handle >= 0:
@@ -551,10 +550,3 @@ def _write(task: Task, pointer: int, data: bytes) -> None:
         os.pwrite(descriptor, data, pointer)
     finally:
         os.close(descriptor)
-
-
-def _become(uid: int, gid: int) -> None:
-    """This thread alone, for good: raw setresgid(2) and setresuid(2), which the C library would spread to all threads."""
-    user, group = (117, 119) if kernel.MACHINE == "x86_64" else (147, 149)
-    kernel.raw_syscall(group, gid, gid, gid)
-    kernel.raw_syscall(user, uid, uid, uid)

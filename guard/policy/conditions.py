@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from guard.core.actions import Action, Context, FileAction
-from guard.core.places import DEVICES, Places, canonical_host, host_of_endpoint, lexical
+from guard.core.places import DEVICES, Places, canonical_host, host_of_endpoint, is_loopback, lexical
 from guard.policy.fields import Field, field
 from guard.policy.paths import PathTable, glob_source, is_glob
 from guard.policy.program import Condition
@@ -33,10 +33,31 @@ class Facts:
     known whether the path is a folder), `every` for those that need all paths.
     """
 
-    __slots__ = ("action", "at_every", "at_maybe", "at_sure", "context", "every", "maybe", "sure", "to_every", "to_maybe", "to_sure")
+    __slots__ = (
+        "action",
+        "at_every",
+        "at_maybe",
+        "at_sure",
+        "context",
+        "every",
+        "maybe",
+        "sure",
+        "to_every",
+        "to_maybe",
+        "to_sure",
+    )
 
     action: Action
     context: Context
+    at_every: int
+    at_maybe: int
+    at_sure: int
+    every: int
+    maybe: int
+    sure: int
+    to_every: int
+    to_maybe: int
+    to_sure: int
 
     def __init__(self, action: Action, context: Context) -> None:
         self.action = action
@@ -95,7 +116,11 @@ class Compiler:
             return None
         if word == "leaf":
             _, name, operator, values, lists = condition
-            return self._bit(operator, values, lists, own=every) if name in {"path", "at", "to"} and operator in _BY_TABLE else None
+            return (
+                self._bit(operator, values, lists, own=every)
+                if name in {"path", "at", "to"} and operator in _BY_TABLE
+                else None
+            )
         needs = [self.need(part, kind, every=every) for part in condition[1]]
         if word == "all":
             return next((n for n in needs if n is not None), None)
@@ -123,7 +148,9 @@ class Compiler:
             holds = _matching(values, every=every)
         return _many(read, holds, unknown, every=every) if spec.many else _one(read, holds, unknown)
 
-    def _value_test(self, spec: Field, operator: str, values: Sequence[Any], lists: Sequence[str], *, own: bool) -> Callable[[Any], bool]:
+    def _value_test(
+        self, spec: Field, operator: str, values: Sequence[Any], lists: Sequence[str], *, own: bool
+    ) -> Callable[[Any], bool]:
         if operator == "matches":
             return _never
         if spec.type == "path":
@@ -136,8 +163,8 @@ class Compiler:
             limit = self._number(values[0])
             return (lambda value: value > limit) if operator == "gt" else (lambda value: value < limit)
         if operator == "glob":
-            regex = re.compile("|".join(f"(?:{glob_source(v, separator=False)})" for v in values), re.DOTALL)
-            return lambda value: regex.fullmatch(value) is not None
+            any_glob = _Expressions([_whole_text(values)])
+            return lambda value: any_glob.match(value)
         wanted = frozenset(values)
         return lambda value: value in wanted
 
@@ -154,7 +181,9 @@ class Compiler:
             self._fill(self.table, self._bits[key], operator, values, lists, own=own)
         return self._bits[key]
 
-    def _fill(self, table: PathTable, bit: int, operator: str, values: Sequence[str], lists: Sequence[str], *, own: bool) -> None:
+    def _fill(
+        self, table: PathTable, bit: int, operator: str, values: Sequence[str], lists: Sequence[str], *, own: bool
+    ) -> None:
         for value in values:
             below = operator == "under" or (operator == "in" and not is_glob(value))
             for pattern in absolute(value, self._places, own=own):
@@ -212,7 +241,13 @@ def _folders(name: str, places: Places) -> tuple[tuple[str, ...], tuple[str, ...
         case "places.home":
             return places.homes, ()
         case "places.other_homes":
-            return places.other_homes, (places.workspace, *places.git_dirs, *places.homes, *places.programs, *places.path_folders)
+            return places.other_homes, (
+                places.workspace,
+                *places.git_dirs,
+                *places.homes,
+                *places.programs,
+                *places.path_folders,
+            )
         case "places.path_folders":
             return places.path_folders, ()
         case "places.programs":
@@ -230,7 +265,8 @@ def _hosts(name: str, places: Places) -> tuple[str, ...]:
         case "machine.registries":
             return places.registries
         case "machine.model_providers":
-            return tuple(host_of_endpoint(e) for e in places.model_endpoints)
+            # A model on loopback is known by its port as well: the edges class such a connection as `listener: model`.
+            return tuple(h for e in places.model_endpoints if not is_loopback(h := host_of_endpoint(e)))
         case "machine.resolvers":
             return places.resolvers
         case _:
@@ -305,17 +341,37 @@ def _exists(read: Callable[[Facts], Any], name: str, *, wanted: bool) -> Test:
 
 def _matching(patterns: Sequence[str], *, every: bool) -> Callable[[str], bool]:
     """Full match of one of the patterns. Text beyond `WINDOW` is read in windows that overlap by half; an allow never holds on it."""
-    regex = re.compile("|".join(f"(?:{p})" for p in patterns))
+    expressions = _Expressions(patterns)
 
     def holds(text: str) -> bool:
         if len(text) <= WINDOW:
-            return regex.fullmatch(text) is not None
+            return expressions.match(text)
         if every:
             return False
         starts = range(0, len(text) - WINDOW // 2, WINDOW // 2)
-        return any(regex.fullmatch(text, start, min(start + WINDOW, len(text))) for start in starts)
+        return any(expressions.match(text[start : start + WINDOW]) for start in starts)
 
     return holds
+
+
+class _Expressions:
+    """Regular expressions, of which one must match fully. Compiled when first asked: most rules never are, and compiling is slow."""
+
+    __slots__ = ("_compiled", "_sources")
+
+    def __init__(self, sources: Sequence[str]) -> None:
+        self._sources = sources
+        self._compiled: tuple[re.Pattern[str], ...] | None = None
+
+    def match(self, text: str) -> bool:
+        if self._compiled is None:
+            self._compiled = tuple(re.compile(source) for source in self._sources)
+        return any(regex.fullmatch(text) for regex in self._compiled)
+
+
+def _whole_text(globs: Sequence[str]) -> str:
+    """One expression for several globs in which `*` crosses everything."""
+    return "(?s)" + "|".join(f"(?:{glob_source(g, separator=False)})" for g in globs)
 
 
 def _host_test(operator: str, values: Sequence[str]) -> Callable[[str], bool]:
@@ -325,8 +381,8 @@ def _host_test(operator: str, values: Sequence[str]) -> Callable[[str], bool]:
     plain = frozenset(canonical_host(v) for v in values if not is_glob(v))
     if not globs:
         return lambda value: _plain_host(value) in plain
-    regex = re.compile("|".join(f"(?:{glob_source(v.lower(), separator=False)})" for v in globs), re.DOTALL)
-    return lambda value: (host := _plain_host(value)) in plain or regex.fullmatch(host) is not None
+    any_glob = _Expressions([_whole_text([v.lower() for v in globs])])
+    return lambda value: (host := _plain_host(value)) in plain or any_glob.match(host)
 
 
 def _plain_host(value: str) -> str:

@@ -78,7 +78,10 @@ class Language:
                 leaves.append(self._leaf(name, spec, operator, operand))
             else:
                 words = OPERATORS[spec.type]
-                self._note(key, f"`{name}` has no operator `{operator}`; expected {one_of(words)}{did_you_mean(operator, words)}")
+                self._note(
+                    key,
+                    f"`{name}` has no operator `{operator}`; expected {one_of(words)}{did_you_mean(operator, words)}",
+                )
         return leaves[0] if len(leaves) == 1 else ["all", leaves]
 
     def _leaf(self, name: str, spec: Field, operator: str, operand: Node) -> Condition:
@@ -86,7 +89,10 @@ class Language:
             return ["not", self._leaf(name, spec, "in", operand)]
         items = operand.value if isinstance(operand.value, list) else [operand]
         if not items:
-            self._note(operand, f"`{operator}` has an empty list: it could never hold; leave the condition out or name what belongs to it")
+            self._note(
+                operand,
+                f"`{operator}` has an empty list: it could never hold; leave the condition out or name what belongs to it",
+            )
         if isinstance(operand.value, list) and operator in {"gt", "lt", "exists"}:
             self._note(operand, f"`{operator}` takes one value")
         values: list[Any] = []
@@ -110,7 +116,15 @@ class Language:
         return spec.type == "path" and "/" not in text and not is_glob(text) and not text.startswith("~")
 
     def _written_out(
-        self, text: str, name: str, spec: Field, operator: str, item: Node, values: list[Any], lists: list[str], seen: tuple[str, ...]
+        self,
+        text: str,
+        name: str,
+        spec: Field,
+        operator: str,
+        item: Node,
+        values: list[Any],
+        lists: list[str],
+        seen: tuple[str, ...],
     ) -> None:
         if text in seen:
             self._note(item, f"list `{text}` contains itself")

@@ -46,7 +46,12 @@ def load(names: Sequence[str], *, places: Places, state_folder: Path | None) -> 
 
 def pack_names() -> tuple[str, ...]:
     """The packs of this installation, in order."""
-    found = {entry.removesuffix(".yaml") for folder in _pack_folders() for entry in os.listdir(folder) if entry.endswith(".yaml")}
+    found = {
+        entry.removesuffix(".yaml")
+        for folder in _pack_folders()
+        for entry in os.listdir(folder)
+        if entry.endswith(".yaml")
+    }
     return tuple(sorted(found))
 
 
@@ -75,7 +80,11 @@ def _root(name: str, folder: str | None = None) -> str:
         if os.path.isfile(path := os.path.join(packs, f"{name}.yaml")):
             return os.path.realpath(path)
     known = pack_names()
-    raise PolicyError([f"no policy pack `{name}`; there is {', '.join(f'`{k}`' for k in known)}, or give a file as `./{name}.yaml`{did_you_mean(name, known)}"])
+    raise PolicyError(
+        [
+            f"no policy pack `{name}`; there is {', '.join(f'`{k}`' for k in known)}, or give a file as `./{name}.yaml`{did_you_mean(name, known)}"
+        ]
+    )
 
 
 # --- the cache --------------------------------------------------------------------------------------------------------------
@@ -141,7 +150,9 @@ class _File:
         try:
             text = content.decode("utf-8-sig")
         except UnicodeDecodeError as problem:
-            raise PolicyError([f"{path}:1:1: not UTF-8: byte {problem.start} is 0x{content[problem.start]:02x}"]) from None
+            raise PolicyError(
+                [f"{path}:1:1: not UTF-8: byte {problem.start} is 0x{content[problem.start]:02x}"]
+            ) from None
         self.node: Node = read(text, path)
         self.shape: PolicyFile = shape(self.node, path)
         self.bases: list[_File] = []
@@ -176,7 +187,9 @@ def _compiled(roots: Sequence[str]) -> tuple[Program, dict[str, str]]:
         raise PolicyError(problems)
     sources = {file.path: file.digest for file in files.values()}
     policy_id = hashlib.sha256("\0".join(sorted(sources.values())).encode()).hexdigest()
-    return Program(policy_id=f"sha256:{policy_id}", rules=tuple(rules), exceptions=tuple(waivers), files=tuple(sorted(sources))), sources
+    return Program(
+        policy_id=f"sha256:{policy_id}", rules=tuple(rules), exceptions=tuple(waivers), files=tuple(sorted(sources))
+    ), sources
 
 
 def _follow(path: str, files: dict[str, _File], above: tuple[str, ...]) -> _File:
@@ -203,7 +216,9 @@ def _name_clashes(files: Any) -> list[str]:
     for file in files:
         other = seen.setdefault(file.shape.name, file)
         if other is not file:
-            problems.append(f"{file.place('name')}: `{file.shape.name}` is also the name of {other.path}; rule names would clash")
+            problems.append(
+                f"{file.place('name')}: `{file.shape.name}` is also the name of {other.path}; rule names would clash"
+            )
     return problems
 
 
@@ -218,9 +233,17 @@ def _language(file: _File) -> Language:
     for name in file.shape.lists:
         node = file.node.find(("lists", name), key=True)
         if name in lists:
-            language.problems.append((node.line, node.column, f"list `{name}` is already a list of a file that this one extends; choose another name"))
+            language.problems.append(
+                (
+                    node.line,
+                    node.column,
+                    f"list `{name}` is already a list of a file that this one extends; choose another name",
+                )
+            )
         elif not name.replace("-", "").replace("_", "").isalnum() or not name[0].isalpha():
-            language.problems.append((node.line, node.column, f"`{name}` is no name of a list; expected letters, digits, `-` and `_`"))
+            language.problems.append(
+                (node.line, node.column, f"`{name}` is no name of a list; expected letters, digits, `-` and `_`")
+            )
     return language
 
 
@@ -242,7 +265,9 @@ def _rules(file: _File, language: Language) -> list[Rule]:
         first = seen.setdefault(rule.id, rule)
         if first is not rule:
             line = int(rule.where.rpartition(":")[2])
-            language.problems.append((line, 1, f"`{rule.id.partition('/')[2]}` is already the id of a rule, {first.where}"))
+            language.problems.append(
+                (line, 1, f"`{rule.id.partition('/')[2]}` is already the id of a rule, {first.where}")
+            )
     return found
 
 
@@ -250,9 +275,17 @@ def _rule(file: _File, n: int, entry: RuleEntry, language: Language) -> Rule:
     steps: tuple[int | str, ...] = ("rules", n)
     node = file.node.find(steps)
     if not (entry.decision or entry.label or entry.inspect or entry.tls):
-        language.problems.append((node.line, node.column, f"rule `{entry.id}` does nothing; expected `decision`, `label`, `inspect` or `tls`"))
+        language.problems.append(
+            (
+                node.line,
+                node.column,
+                f"rule `{entry.id}` does nothing; expected `decision`, `label`, `inspect` or `tls`",
+            )
+        )
     if (entry.inspect or entry.tls) and entry.kind != "network":
-        language.problems.append((node.line, node.column, f"rule `{entry.id}`: only rules of kind `network` can say `inspect` or `tls`"))
+        language.problems.append(
+            (node.line, node.column, f"rule `{entry.id}`: only rules of kind `network` can say `inspect` or `tls`")
+        )
     examples = entry.examples
     if examples is not None:
         _check_examples(file, (*steps, "examples"), entry.kind, language)
@@ -335,10 +368,14 @@ def _waivers(file: _File, rules: Sequence[Rule], waivers: list[Waiver]) -> list[
         named = [r for r in rules if entry.rule in (r.id, r.id.partition("/")[2]) and r.id.partition("/")[0] in reach]
         if len(named) != 1:
             words = [r.id.partition("/")[2] for r in rules]
-            several = f"; {', '.join(r.id for r in named)} are meant by it" if named else did_you_mean(entry.rule, words)
+            several = (
+                f"; {', '.join(r.id for r in named)} are meant by it" if named else did_you_mean(entry.rule, words)
+            )
             problems.append(f"{place}: no one rule is called `{entry.rule}`{several}")
         elif named[0].decision != "ask":
-            problems.append(f"{place}: `{entry.rule}` is {_article(named[0])}; exceptions lift asks only, and nothing lifts a block")
+            problems.append(
+                f"{place}: `{entry.rule}` is {_article(named[0])}; exceptions lift asks only, and nothing lifts a block"
+            )
         elif entry.actor is None and entry.target is None:
             problems.append(f"{place}: the exception has neither `actor` nor `target`; it would switch the rule off")
         else:
@@ -347,7 +384,11 @@ def _waivers(file: _File, rules: Sequence[Rule], waivers: list[Waiver]) -> list[
 
 
 def _article(rule: Rule) -> str:
-    return "a rule that only labels" if rule.decision is None else f"{'an' if rule.decision == 'allow' else 'a'} {rule.decision}"
+    return (
+        "a rule that only labels"
+        if rule.decision is None
+        else f"{'an' if rule.decision == 'allow' else 'a'} {rule.decision}"
+    )
 
 
 def _waiver(file: _File, n: int, entry: ExceptionEntry, rule: Rule, language: Language) -> Waiver:

@@ -20,7 +20,9 @@ LARGEST = 262_144  # bytes read of a configuration file; agents' own settings ar
 
 _NO_HOMES = frozenset({"bin", "boot", "dev", "etc", "lib", "lib64", "proc", "run", "sbin", "sys", "tmp", "usr"})
 _ENDPOINT_VARIABLE = re.compile(r".*_(?:BASE_URL|API_BASE|API_BASE_URL|BASEURL)|(?:AZURE_)?OPENAI_ENDPOINT|OLLAMA_HOST")
-_ENDPOINT_SETTING = re.compile(r"""(?i)\b(?:[a-z_]*base_?url|[a-z_-]*api[_-]?base|endpoint)["']?\s*[:=]\s*["']?(https?://[^\s"',}]+)""")
+_ENDPOINT_SETTING = re.compile(
+    r"""(?i)\b(?:[a-z_]*base_?url|[a-z_-]*api[_-]?base|endpoint)["']?\s*[:=]\s*["']?(https?://[^\s"',}]+)"""
+)
 # Where agents keep the address of their model, below a home.
 _AGENT_SETTINGS = (
     ".codex/config.toml",
@@ -85,7 +87,11 @@ _CACHE_VARIABLES = {
 
 
 def find_places(
-    *, workspace: str | Path, environ: Mapping[str, str], state_folder: str | Path, policy_files: Sequence[str | Path] = ()
+    *,
+    workspace: str | Path,
+    environ: Mapping[str, str],
+    state_folder: str | Path,
+    policy_files: Sequence[str | Path] = (),
 ) -> Places:
     """Where things are for a run in this workspace with this environment. Costs a few milliseconds; never raises for what is missing."""
     room = os.path.realpath(workspace)
@@ -103,7 +109,14 @@ def find_places(
         other_homes=_other_homes(homes),
         temporary=temporary,
         git_dirs=_git_dirs(room),
-        guard=_distinct([state, *_config_folders(environ, homes), *map(os.path.realpath, policy_files), *(c for c in code if not is_under(c, room))]),
+        guard=_distinct(
+            [
+                state,
+                *_config_folders(environ, homes),
+                *map(os.path.realpath, policy_files),
+                *(c for c in code if not is_under(c, room)),
+            ]
+        ),
         guard_private=(state,),
         guard_public=(f"{state}/public",),
         guard_code=tuple(c for c in code if is_under(c, room)),
@@ -149,7 +162,9 @@ def _other_homes(own: Sequence[str]) -> tuple[str, ...]:
     except OSError:
         pass
     real = _distinct(os.path.realpath(h) for h in found if h.startswith("/") and os.path.isdir(h))
-    return tuple(h for h in real if h not in own and h.split("/")[1] not in _NO_HOMES and h not in {"/", "/home", "/root/.."})
+    return tuple(
+        h for h in real if h not in own and h.split("/")[1] not in _NO_HOMES and h not in {"/", "/home", "/root/.."}
+    )
 
 
 def _temporary(environ: Mapping[str, str], own: Sequence[str]) -> tuple[str, ...]:
@@ -160,7 +175,12 @@ def _temporary(environ: Mapping[str, str], own: Sequence[str]) -> tuple[str, ...
 
 
 def _caches(environ: Mapping[str, str], homes: Sequence[str], own: Sequence[str]) -> tuple[str, ...]:
-    named = [f"{base}/{part}" for name, parts in _CACHE_VARIABLES.items() if (base := environ.get(name, "")).startswith("/") for part in parts]
+    named = [
+        f"{base}/{part}"
+        for name, parts in _CACHE_VARIABLES.items()
+        if (base := environ.get(name, "")).startswith("/")
+        for part in parts
+    ]
     found = _distinct(os.path.realpath(p) for p in (*named, *(f"{h}/{c}" for h in homes for c in _CACHES)))
     return tuple(c for c in found if c != "/" and not _holds_any(c, own))
 
@@ -174,7 +194,10 @@ def _path_folders(environ: Mapping[str, str], own: Sequence[str], open_folders: 
 def _programs(path_folders: Sequence[str], own: Sequence[str]) -> tuple[str, ...]:
     """PATH folders and the installations they belong to (`…/bin` → `…`), and the guard's own interpreter."""
     homes = {*own, *_other_homes(())}
-    found = [*path_folders, *(os.path.dirname(f) for f in path_folders if os.path.basename(f) in {"bin", "sbin", "shims", "condabin"})]
+    found = [
+        *path_folders,
+        *(os.path.dirname(f) for f in path_folders if os.path.basename(f) in {"bin", "sbin", "shims", "condabin"}),
+    ]
     found += [os.path.realpath(p) for p in (sys.prefix, sys.base_prefix)]
     return tuple(f for f in _distinct(found) if f != "/" and not _holds_any(f, homes))
 
@@ -193,7 +216,9 @@ def _code_folders() -> tuple[str, ...]:
 def _config_folders(environ: Mapping[str, str], homes: Sequence[str]) -> list[str]:
     """Where the user's own policy is looked for, whether or not it exists yet."""
     base = environ.get("XDG_CONFIG_HOME", "")
-    return [os.path.realpath(f"{b}/guard") for b in ([base] if base.startswith("/") else [f"{h}/.config" for h in homes])]
+    return [
+        os.path.realpath(f"{b}/guard") for b in ([base] if base.startswith("/") else [f"{h}/.config" for h in homes])
+    ]
 
 
 # --- git --------------------------------------------------------------------------------------------------------------------
@@ -238,7 +263,11 @@ def _is_git_dir(path: str) -> bool:
 
 def _model_endpoints(environ: Mapping[str, str], homes: Sequence[str]) -> tuple[str, ...]:
     """`host:port` of every model that the environment or an agent's own settings name."""
-    urls = [value if "://" in value else f"http://{value}" for name, value in environ.items() if value and _ENDPOINT_VARIABLE.fullmatch(name)]
+    urls = [
+        value if "://" in value else f"http://{value}"
+        for name, value in environ.items()
+        if value and _ENDPOINT_VARIABLE.fullmatch(name)
+    ]
     files = [f"{home}/{name}" for home in homes for name in _AGENT_SETTINGS]
     if environ.get("CODEX_HOME", "").startswith("/"):
         files.append(f"{environ['CODEX_HOME']}/config.toml")

@@ -20,7 +20,9 @@ from guard.policy.program import Condition, Program, Rule, Waiver
 
 type Inspection = Literal["always", "never", "passthrough"]
 
-REMEMBERED = 4096  # combinations of rules whose verdict is kept; a run meets a few dozen, hostile ones cannot grow it further
+REMEMBERED = (
+    4096  # combinations of rules whose verdict is kept; a run meets a few dozen, hostile ones cannot grow it further
+)
 
 _DEFAULTS: dict[str, tuple[Decision, str]] = {
     "exec": (Decision.ALLOW, "running a program is allowed where no rule speaks; what it does is judged"),
@@ -162,7 +164,7 @@ type _Lifted = tuple[tuple[int, Opinion | None, frozenset[str]], ...]
 
 def _waived(sure: Iterable[_Entry], doubts: Iterable[_Doubt], facts: Facts) -> _Lifted:
     """For each ask that an exception names: its index with the opinion that takes its place, or the fields that would tell."""
-    found = []
+    found: list[tuple[int, Opinion | None, frozenset[str]]] = []
     for entry in (*sure, *(e for e, _ in doubts)):
         if not entry.waivers or entry.decision is not Decision.ASK:
             continue
@@ -193,10 +195,9 @@ def _verdict(sure: list[_Entry], doubts: list[_Doubt], lifted: _Lifted, silence:
             if entry.decision is None:
                 labels.update(entry.labels)
                 open_fields |= fields
-            elif entry.decision is not Decision.ALLOW and entry.index not in replaced:
-                if entry.decision is Decision.BLOCK or not held or entry.labels:
-                    opinions.append(_doubtful(entry, fields))
-                    open_fields |= fields | liftable.get(entry.index, frozenset())
+            elif _could_tighten(entry, held) and entry.index not in replaced:
+                opinions.append(_doubtful(entry, fields))
+                open_fields |= fields | liftable.get(entry.index, frozenset())
         for entry in sure:
             open_fields |= liftable.get(entry.index, frozenset())
         if not open_fields:
@@ -213,6 +214,11 @@ def _verdict(sure: list[_Entry], doubts: list[_Doubt], lifted: _Lifted, silence:
         labels=tuple(sorted({*verdict.labels, *labels})),
         unknown=tuple(sorted(open_fields)),
     )
+
+
+def _could_tighten(entry: _Entry, held: bool) -> bool:
+    """Whether this open rule could change the verdict: beside a certain ask, another ask adds nothing but its labels."""
+    return entry.decision is Decision.BLOCK or (entry.decision is Decision.ASK and (not held or bool(entry.labels)))
 
 
 def _doubtful(entry: _Entry, fields: frozenset[str]) -> Opinion:

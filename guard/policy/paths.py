@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from bisect import bisect_left
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
 _SPECIAL = frozenset("*?[")
 
@@ -49,17 +49,20 @@ def glob_source(pattern: str, *, separator: bool = True) -> str:
 class Glob:
     """One pattern with special characters. Its expressions are compiled when first needed: most are never tried."""
 
-    __slots__ = ("_partial", "_regex", "bit", "below", "pattern")
+    __slots__ = ("_partial", "_regex", "below", "bit", "pattern", "start")
 
     def __init__(self, pattern: str, bit: int, *, below: bool) -> None:
         self.pattern = pattern
         self.bit = bit
         self.below = below
+        self.start = pattern[: min(pattern.find(c) for c in _SPECIAL if c in pattern)]
         self._regex: re.Pattern[str] | None = None
         self._partial: re.Pattern[str] | None = None
 
     def meets(self, path: str) -> bool:
         """Whether the path is one of these; with `below`, also anything below one."""
+        if not path.startswith(self.start):
+            return False
         regex = self._regex
         if regex is None:
             regex = self._regex = re.compile(glob_source(self.pattern) + ("(?:/.*)?" if self.below else ""), re.DOTALL)
@@ -100,7 +103,18 @@ def _partial_source(pattern: str) -> str:
 class PathTable:
     """Patterns with their atoms. Built once; `meets` and `below` are the questions."""
 
-    __slots__ = ("_anywhere", "_exact", "_globs_at", "_globs_named", "_holes", "_sorted", "_subtree", "_whole")
+    __slots__ = (
+        "_anywhere",
+        "_ends",
+        "_exact",
+        "_globs_at",
+        "_globs_named",
+        "_holes",
+        "_starts",
+        "_subtree",
+        "_way",
+        "_whole",
+    )
 
     def __init__(self) -> None:
         self._subtree: dict[str, int] = {}
@@ -109,7 +123,11 @@ class PathTable:
         self._globs_at: dict[str, list[Glob]] = {}
         self._globs_named: dict[str, list[Glob]] = {}
         self._anywhere: list[Glob] = []
-        self._sorted: list[str] | None = None
+        self._starts: tuple[
+            str, ...
+        ] = ()  # one of which a path's name has, or one of `_ends`, if `_anywhere` can meet it at all
+        self._ends: tuple[str, ...] = ()
+        self._way: _Way | None = None
         self._whole = 0
 
     def add(self, pattern: str, bit: int, *, below: bool) -> None:
@@ -123,10 +141,23 @@ class PathTable:
             self._whole |= bit
         elif not pattern.startswith("**/"):
             self._globs_at.setdefault(_literal_folder(pattern), []).append(glob)
-        elif name := next((n for n in pattern.split("/") if n and not is_glob(n)), None):
+        elif name := next((n for n in reversed(pattern.split("/")) if n and not is_glob(n)), None):
             self._globs_named.setdefault(name, []).append(glob)
         else:
-            self._anywhere.append(glob)
+            self._add_anywhere(glob)
+
+    def _add_anywhere(self, glob: Glob) -> None:
+        """Patterns without a literal name: most are `**/NAME*` or `**/*NAME`, which the name of a path can rule out at once."""
+        self._anywhere.append(glob)
+        name = glob.pattern.removeprefix("**/")
+        if not glob.below and "/" not in name and name.count("*") == 1 and not is_glob(name.replace("*", "")):
+            if name.endswith("*"):
+                self._starts = (*self._starts, name[:-1])
+                return
+            if name.startswith("*"):
+                self._ends = (*self._ends, name[1:])
+                return
+        self._ends = ("",)
 
     def exclude(self, folder: str, bit: int) -> None:
         """Nothing at or below the folder is in the atom by virtue of a folder further up."""
@@ -157,29 +188,73 @@ class PathTable:
             if here in holes:
                 hidden |= holes[here]
             here = here[:cut] or "/"
-        for glob in self._anywhere:
-            if found & glob.bit == 0 and glob.meets(path):
-                found |= glob.bit
+        if path.endswith(self._ends) or path[path.rfind("/") + 1 :].startswith(self._starts):
+            for glob in self._anywhere:
+                if found & glob.bit == 0 and glob.meets(path):
+                    found |= glob.bit
         return found
 
     def below(self, folder: str) -> int:
         """The atoms of which something could lie strictly below this folder."""
-        if self._sorted is None:
-            self._sorted = sorted({*self._subtree, *self._exact})
-        start = "/" if folder == "/" else folder + "/"
-        found, i = self._whole, bisect_left(self._sorted, start)
-        while i < len(self._sorted) and self._sorted[i].startswith(start):
-            if self._sorted[i] != folder:
-                found |= self._subtree.get(self._sorted[i], 0) | self._exact.get(self._sorted[i], 0)
-            i += 1
-        for glob in self._all_globs():
-            if found & glob.bit == 0 and glob.may_lie_below(folder):
-                found |= glob.bit
-        return found
+        way = self._way
+        if way is None:
+            way = self._way = _Way(
+                {**self._subtree, **{p: b | self._subtree.get(p, 0) for p, b in self._exact.items()}},
+                self._globs_at,
+                self._floating(),
+            )
+        return self._whole | way.below(folder)
 
-    def _all_globs(self) -> Iterable[Glob]:
-        for globs in (*self._globs_at.values(), *self._globs_named.values(), self._anywhere):
-            yield from globs
+    def _floating(self) -> list[Glob]:
+        return [g for globs in (*self._globs_named.values(), self._anywhere) for g in globs]
+
+
+class _Way:
+    """What lies below a folder, in an order that answers quickly. Made at the first folder that is moved or removed."""
+
+    __slots__ = ("_at", "_bits", "_folders", "_named", "_paths")
+
+    def __init__(self, literals: dict[str, int], at: dict[str, list[Glob]], floating: Iterable[Glob]) -> None:
+        self._bits = literals
+        self._paths = sorted(literals)
+        self._at = at
+        self._folders = sorted(at)
+        self._named: dict[str, list[Glob]] = {}
+        for glob in floating:
+            for name in _names_on_the_way(glob.pattern):
+                self._named.setdefault(name, []).append(glob)
+
+    def below(self, folder: str) -> int:
+        start = "/" if folder == "/" else folder + "/"
+        found = 0
+        for path in _starting(self._paths, start):
+            found |= self._bits[path] if path != folder else 0
+        for inner in _starting(self._folders, start):
+            for glob in self._at[inner]:
+                found |= glob.bit
+        here = folder
+        while True:
+            for glob in self._at.get(here, ()):
+                found |= glob.bit if found & glob.bit == 0 and glob.may_lie_below(folder) else 0
+            if here == "/":
+                return found
+            cut = here.rfind("/")
+            for glob in self._named.get(here[cut + 1 :], ()):
+                found |= glob.bit if found & glob.bit == 0 and glob.may_lie_below(folder) else 0
+            here = here[:cut] or "/"
+
+
+def _starting(ordered: list[str], start: str) -> Iterator[str]:
+    """The entries of a sorted list that begin like this."""
+    for i in range(bisect_left(ordered, start), len(ordered)):
+        if not ordered[i].startswith(start):
+            return
+        yield ordered[i]
+
+
+def _names_on_the_way(pattern: str) -> set[str]:
+    """The names before the last that stand for themselves: one of them is in every folder on the way to a floating pattern."""
+    return {n for n in pattern.split("/")[:-1] if n and not is_glob(n)}
 
 
 def _literal_folder(pattern: str) -> str:

@@ -70,7 +70,8 @@ class Program:
 
 
 def _rule(fields: dict[str, Any]) -> Rule:
-    return Rule(**{name: tuple(v) if name in _TUPLES else v for name, v in fields.items()})
+    values: dict[str, Any] = {name: tuple(v) if name in _TUPLES else v for name, v in fields.items()}
+    return Rule(**values)
 
 
 _TUPLES = frozenset({"labels", "attack", "match", "miss"})

@@ -21,7 +21,9 @@ DEPTH = 40  # levels of nesting; a condition of ten levels is beyond reading alr
 
 _LOADER: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 _NUMBER = re.compile(r"-?(?:0|[1-9][0-9]*)(?:\.[0-9]+)?")
-_NUMBER_LIKE = re.compile(r"[-+]?(?:0[0-9xXoObB_][0-9a-fA-F_]*|[0-9][0-9_]*(?::[0-5]?[0-9])+(?:\.[0-9_]*)?|[0-9][0-9_]*(?:\.[0-9_]*)?(?:[eE][-+]?[0-9]+)?|\.[0-9][0-9_]*|\.(?:inf|Inf|INF)|\.(?:nan|NaN|NAN))")
+_NUMBER_LIKE = re.compile(
+    r"[-+]?(?:0[0-9xXoObB_][0-9a-fA-F_]*|[0-9][0-9_]*(?::[0-5]?[0-9])+(?:\.[0-9_]*)?|[0-9][0-9_]*(?:\.[0-9_]*)?(?:[eE][-+]?[0-9]+)?|\.[0-9][0-9_]*|\.(?:inf|Inf|INF)|\.(?:nan|NaN|NAN))"
+)
 _OLD_BOOLEANS = {"yes": "true", "on": "true", "y": "true", "no": "false", "off": "false", "n": "false"}
 _NULLS = frozenset({"", "~", "null", "Null", "NULL"})
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f\x85]")
@@ -110,11 +112,18 @@ class _Builder:
         if depth > DEPTH:
             self._stop(event, f"nested more than {DEPTH} levels deep")
         if isinstance(event, yaml.AliasEvent):
-            self._stop(event, f"`*{event.anchor}`: aliases are not used in policies; write the value out, or use `lists:`, or quote a glob")
+            self._stop(
+                event,
+                f"`*{event.anchor}`: aliases are not used in policies; write the value out, or use `lists:`, or quote a glob",
+            )
         if event.anchor is not None:
-            self._stop(event, f"`&{event.anchor}`: anchors are not used in policies; use `lists:` for what several rules share")
+            self._stop(
+                event, f"`&{event.anchor}`: anchors are not used in policies; use `lists:` for what several rules share"
+            )
         if event.tag is not None:
-            self._stop(event, f"`{_short_tag(event.tag)}`: tags are not used in policies; quote the value if `!` belongs to it")
+            self._stop(
+                event, f"`{_short_tag(event.tag)}`: tags are not used in policies; quote the value if `!` belongs to it"
+            )
 
     def _sequence(self, depth: int) -> list[Node]:
         items = []
@@ -145,7 +154,10 @@ class _Builder:
     def _scalar(self, event: Any) -> str | int | float | bool:
         text: str = event.value
         if event.style == '"' and (control := _CONTROL.search(text)):
-            self._stop(event, f"the escape in double quotes became the control character {control[0]!r}; write the text in single quotes")
+            self._stop(
+                event,
+                f"the escape in double quotes became the control character {control[0]!r}; write the text in single quotes",
+            )
         if event.style:
             return text
         if text in {"true", "false"}:
@@ -162,11 +174,16 @@ class _Builder:
             what = f"`{text}` is YAML's null" if text else "a key without a value"
             self._stop(event, f"{what}; expected a value{', `~/` is the home' if text == '~' else ''}")
         if lower in _OLD_BOOLEANS:
-            self._stop(event, f"`{text}` is a boolean in YAML 1.1; write `{_OLD_BOOLEANS[lower]}`, or `\"{text}\"` for the word")
+            self._stop(
+                event, f'`{text}` is a boolean in YAML 1.1; write `{_OLD_BOOLEANS[lower]}`, or `"{text}"` for the word'
+            )
         if lower in {"true", "false"}:
-            self._stop(event, f"`{text}`: write `{lower}`, or `\"{text}\"` for the word")
+            self._stop(event, f'`{text}`: write `{lower}`, or `"{text}"` for the word')
         if _NUMBER_LIKE.fullmatch(text):
-            self._stop(event, f"`{text}` is another number in YAML 1.1 than it looks; write it in decimal, or `\"{text}\"` for the text")
+            self._stop(
+                event,
+                f'`{text}` is another number in YAML 1.1 than it looks; write it in decimal, or `"{text}"` for the text',
+            )
 
     def _at(self, event: Any, value: Any) -> Node:
         return Node(value, event.start_mark.line + 1, event.start_mark.column + 1)

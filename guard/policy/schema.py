@@ -43,7 +43,9 @@ class RuleEntry(_Strict):
     inspect: Literal["never"] | None = None
     tls: Literal["passthrough"] | None = None
     severity: Literal["low", "medium", "high", "critical"] | None = None
-    attack: Annotated[list[Annotated[str, Field(pattern=r"^T[0-9]{4}(\.[0-9]{3})?$")]], Field(min_length=1)] | None = None
+    attack: Annotated[list[Annotated[str, Field(pattern=r"^T[0-9]{4}(\.[0-9]{3})?$")]], Field(min_length=1)] | None = (
+        None
+    )
     misses: Sentence | None = None
     falsepositives: Sentence | None = None
     examples: Examples | None = None
@@ -110,7 +112,9 @@ _PATTERNS = {
 def shape(node: Node, file: str) -> PolicyFile:
     """The file's content in its shape; PolicyError lists every place where it differs."""
     if not isinstance(node.value, dict):
-        raise PolicyError([f"{file}:{node.line}:{node.column}: a policy is a mapping with `version`, `name` and `rules`"])
+        raise PolicyError(
+            [f"{file}:{node.line}:{node.column}: a policy is a mapping with `version`, `name` and `rules`"]
+        )
     try:
         found = PolicyFile.model_validate(node.plain())
     except ValidationError as problem:
@@ -129,7 +133,9 @@ def _told(error: Any, root: Node, file: str) -> tuple[int, int, str]:
 
 def _is_step(step: int | str) -> bool:
     """Pydantic puts the tried alternative of a union into the path (`str`, `list[…]`, `constrained-str`); those are no keys."""
-    return isinstance(step, int) or not (step.startswith(("list[", "constrained-", "function-", "nullable")) or step in {"str", "none"})
+    return isinstance(step, int) or not (
+        step.startswith(("list[", "constrained-", "function-", "nullable")) or step in {"str", "none"}
+    )
 
 
 def _message(error: Any, path: tuple[int | str, ...], node: Node) -> str:

@@ -30,7 +30,7 @@ _ANSI_C: Final = re.compile(r"\$'((?:[^'\\]|\\.){1,400})'")
 _HEX_RUN: Final = re.compile(r"(?:\\x[0-9a-fA-F]{2}){2,200}")
 _OCT_RUN: Final = re.compile(r"(?:\\0?[0-7]{3}){2,200}")
 _EMPTY_QUOTES: Final = re.compile(r"(?<=\w)(?:''|\"\")(?=\w)")
-_BACKSLASH_LETTER: Final = re.compile(r"(?<![\w\\'\"\[./-])((?:\\?[a-z]){0,12}\\[a-z](?:\\?[a-z]){1,12})(?=[ \t])")
+_BACKSLASH_LETTER: Final = re.compile(r"(?<![^\s;|&(])(?:[a-z]+\\[a-z][a-z\\]*|\\[a-z]+\\?[a-z][a-z\\]*)(?=[ \t])")
 _SHELL_DASH_C: Final = re.compile(
     r"""^(?:/usr)?(?:/bin/)?(?:ba|da|z|k|a)?sh(?:\ --?(?:login|norc|noprofile|[eilux]{1,4}))*\ -[eilux]{0,4}c\ (['"]?)(.+)\1$""",
     re.S | re.X,
@@ -104,7 +104,7 @@ def _open_quoting(text: str) -> str:
     if "\\" in text:
         text = _HEX_RUN.sub(lambda found: _unescape(found.group(0)), text)
         text = _OCT_RUN.sub(lambda found: _unescape(found.group(0)), text)
-        text = _BACKSLASH_LETTER.sub(lambda found: found.group(1).replace("\\", ""), text)
+        text = _BACKSLASH_LETTER.sub(lambda found: found.group(0).replace("\\", ""), text)
     if "''" in text or '""' in text:
         text = _EMPTY_QUOTES.sub("", text)
     return _BIN_DIR.sub("", text) if "bin/" in text else text

@@ -27,10 +27,10 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
 
 
 def trained_rows(trainer: Any) -> tuple[list[Any], list[Any]]:
-    """Every 200th harmless and every 20th harmful row: enough for all labels, fitted in seconds."""
+    """Every 400th harmless and every 40th harmful row: enough for all labels, fitted in seconds."""
     rows, sources = trainer.corpus.read(CORPORA)
     harmful, harmless = [row for row in rows if row.harmful], [row for row in rows if not row.harmful]
-    return [*harmful[::20], *harmless[::200], *trainer.everyday.generate(200, 1)], sources
+    return [*harmful[::40], *harmless[::400], *trainer.everyday.generate(200, 1)], sources
 
 
 def test_the_same_rows_give_the_same_bytes(trained: list[Path]) -> None:

@@ -9,10 +9,12 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from . import card, corpus, everyday, fit, graph, measure
+from . import card, corpus, everyday, fit, graph, measure, twins
 
 EVERYDAY_ROWS = 8_000
 """Generated everyday actions; twice as many change no figure."""
+TWIN_ROWS = 8_000
+"""Generated pairs, before equal ones are dropped."""
 
 
 def train(rows: list[corpus.Row], sources: list[corpus.Source], out: Path, command: str) -> None:
@@ -62,7 +64,7 @@ def main(arguments: list[str]) -> int:
     except FileNotFoundError as problem:
         print(problem, file=sys.stderr)
         return 2
-    rows += everyday.generate(EVERYDAY_ROWS, fit.SEED)
+    rows += everyday.generate(EVERYDAY_ROWS, fit.SEED) + twins.generate(TWIN_ROWS, fit.SEED)
     train(rows, sources, options.out, "python -m classifiers.harm.train --corpora DIR")
     return 0
 

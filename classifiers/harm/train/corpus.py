@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-GENERATED: Final = frozenset({"synthetic-templates", "sensitive-paths", "oss-file-ops", "everyday"})
+GENERATED: Final = frozenset({"synthetic-templates", "sensitive-paths", "oss-file-ops", "everyday", "twins"})
 """Sources made from templates: they fill holes in training, and nothing is ever measured on them."""
 
 GROUPS: Final = (

@@ -140,7 +140,7 @@ def _weights(table: Table, seen: NDArray[np.int64]) -> Floats:
     owner = table.window_owner[seen]
     windows_of = np.bincount(owner, minlength=len(table.rows))
     weights: Floats = 1.0 / windows_of[owner]
-    real = table.harmful & (table.source != "synthetic-templates")
+    real = table.harmful & (~np.isin(table.source, ("synthetic-templates", "twins")))
     weights[real[owner]] *= REAL_HARM_WEIGHT
     return weights
 
