@@ -10,12 +10,20 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
-from typing import Any, Final, get_args
+from typing import Any, Final
 
-from guard.core.actions import Action, Context, FileAction, FileOp, Harm, NetworkAction, SqlAction, ToolAction
+from guard.core.actions import FILE_OPS, Action, Context, FileAction, FileOp, Harm, NetworkAction, SqlAction, ToolAction
 from guard.core.decide import decide, failed
 from guard.core.places import lexical
-from guard.core.predict import Predicted, Prediction, Surroundings, Unresolved, predict_python_text, predict_shell, request_action
+from guard.core.predict import (
+    Predicted,
+    Prediction,
+    Surroundings,
+    Unresolved,
+    predict_python_text,
+    predict_shell,
+    request_action,
+)
 from guard.core.predict_tools import Send, url_send
 from guard.core.shell_values import Reading
 from guard.core.verdicts import Decision, Opinion, Verdict
@@ -45,12 +53,16 @@ class Judged:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Checked:
-    """The verdict on an input and everything it was folded from. `harm` is None where nothing was scored."""
+    """The verdict on an input and everything it was folded from.
+
+    `where` gives the `file:line` of each of its rules that has one. `harm` is None where nothing was scored.
+    """
 
     verdict: Verdict
     parts: tuple[Judged, ...]
     unresolved: tuple[Unresolved, ...]
     reading: Reading
+    where: Mapping[str, str]
     harm: Harm | None
 
 
@@ -69,7 +81,9 @@ def check(
     `score` is None where there is no model. `policy` and `model` are the `sha256:…` of what judged.
     """
     try:
-        return answer(item.get("id"), examine(item, matcher=matcher, score=score, around=around), policy=policy, model=model)
+        return answer(
+            item.get("id"), examine(item, matcher=matcher, score=score, around=around), policy=policy, model=model
+        )
     except BadInput as problem:
         return {"id": item.get("id"), "error": str(problem)}
 
@@ -111,11 +125,14 @@ def examine(
         verdict = judge.judge(predicted.action, Context(harm=harms.of(predicted), labels=labels))
         labels |= frozenset(verdict.labels)
         parts.append(Judged(action=predicted.action, verdict=verdict, command=predicted.command))
+    opinions = _opinions(parts, prediction)
+    verdict = decide(opinions, opinions[0])
     return Checked(
-        verdict=_folded(parts, prediction),
+        verdict=replace(verdict, unknown=()) if verdict.decision is Decision.BLOCK else verdict,
         parts=tuple(parts),
         unresolved=prediction.unresolved,
         reading=prediction.reading,
+        where={opinion.rule: opinion.where for opinion in opinions if opinion.where},
         harm=harms.strongest,
     )
 
@@ -148,16 +165,15 @@ def _worst(harms: Iterable[Harm]) -> Harm | None:
     return max(harms, key=lambda harm: harm.score, default=None)
 
 
-def _folded(parts: list[Judged], prediction: Prediction) -> Verdict:
-    """One verdict over all; its reason is the strongest's. What could not be read or known asks."""
-    opinions = [opinion for part in parts for opinion in _opinions(part.verdict)]
+def _opinions(parts: list[Judged], prediction: Prediction) -> list[Opinion]:
+    """What every action, every open effect and every unread part of the input says. What could not be read or known asks."""
+    opinions = [opinion for part in parts for opinion in _opinions_of(part.verdict)]
     opinions += [failed("shell-reader", _PROBLEMS[problem]) for problem in sorted(prediction.reading.problems)]
     opinions += [_open(item) for item in prediction.unresolved]
-    verdict = decide(opinions, opinions[0])
-    return replace(verdict, unknown=()) if verdict.decision is Decision.BLOCK else verdict
+    return opinions
 
 
-def _opinions(verdict: Verdict) -> list[Opinion]:
+def _opinions_of(verdict: Verdict) -> list[Opinion]:
     places = verdict.where if len(verdict.where) == len(verdict.rules) else ("",) * len(verdict.rules)
     return [
         Opinion(
@@ -214,7 +230,11 @@ def _tool(item: Mapping[str, Any], _: Surroundings) -> Prediction:
     server, name, arguments = _text(item, "server", None), _text(item, "name", None), item.get("arguments")
     if name is None:
         server, name, arguments = _tool_words(_required(item, "text", instead="name"), server)
-    text = arguments if isinstance(arguments, str) else json.dumps({} if arguments is None else arguments, ensure_ascii=False)
+    text = (
+        arguments
+        if isinstance(arguments, str)
+        else json.dumps({} if arguments is None else arguments, ensure_ascii=False)
+    )
     scored = " ".join(part for part in (server, name, text) if part)
     return _single(ToolAction(server=server, name=name, arguments=text), "tool", scored)
 
@@ -232,7 +252,7 @@ def _file(item: Mapping[str, Any], around: Surroundings) -> Prediction:
         words = _required(item, "text", instead="op` and `path").split()
         op, path, to = (*words[:3], None, None)[:3] if len(words) > 1 else (None, None, None)
     if op not in _FILE_OPS:
-        raise BadInput(f"`op` is `{_short(op)}`; it must be one of {', '.join(_FILE_OPS)}")
+        raise BadInput(f"`op` is `{_short(op)}`; it must be one of {', '.join(FILE_OPS)}")
     if not path:
         raise BadInput("`path` is missing: which file?")
     if op in ("rename", "link") and not to:
@@ -247,7 +267,7 @@ def _file(item: Mapping[str, Any], around: Surroundings) -> Prediction:
     return _single(action, "file", " ".join(part for part in (op, path, to) if part))
 
 
-_FILE_OPS: dict[str | None, FileOp] = {op: op for op in get_args(FileOp)}
+_FILE_OPS: dict[str | None, FileOp] = {op: op for op in FILE_OPS}
 
 
 def _place(text: str, around: Surroundings, *, follows: bool) -> str:
@@ -275,12 +295,22 @@ def _network_words(text: str, method: str | None, body: str | None) -> tuple[str
 
 
 def _sent(
-    url: str | None, host: str | None, port: int | None, method: str | None, headers: tuple[tuple[str, str], ...] | None, body: str | None
+    url: str | None,
+    host: str | None,
+    port: int | None,
+    method: str | None,
+    headers: tuple[tuple[str, str], ...] | None,
+    body: str | None,
 ) -> Send:
     if url is None:
         web = method is not None
         return Send(
-            host=host, port=port, protocol="http" if web and port == 80 else "https" if web else "tcp", method=method, headers=headers, body=body
+            host=host,
+            port=port,
+            protocol="http" if web and port == 80 else "https" if web else "tcp",
+            method=method,
+            headers=headers,
+            body=body,
         )
     send = url_send(url, method=(method or "GET").upper(), headers=headers, body=body)
     if send is None or not send.host:

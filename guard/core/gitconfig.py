@@ -171,7 +171,7 @@ def _value(text: str, at: int) -> tuple[str, int]:
             out.append(c)
             solid = solid if c in " \t" and not quoted else len(out)
     if quoted:
-        raise ValueError("a quote without its end")
+        raise ValueError(f"a quote without its end in `{text[max(0, at - 40) : at]}`")
     return "".join(out[:solid]), at
 
 
@@ -190,7 +190,7 @@ def executes(key: str, value: str) -> bool:
         return value.strip().lower() not in _SWITCHES | _QUIET_PAGERS
     if general not in _RUNNING and key not in _RUNNING:
         return False
-    return _names_a_program(general, value.strip())
+    return _names_a_program(general if general in _RUNNING else key, value.strip())
 
 
 def _names_a_program(general: str, value: str) -> bool:

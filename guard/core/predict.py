@@ -260,7 +260,9 @@ class _Oracle:
         for protocol in ("tcp", "udp"):
             if text.startswith(f"/dev/{protocol}/"):
                 host, _, port = text.removeprefix(f"/dev/{protocol}/").partition("/")
-                self.effect(Send(host=host, port=int(port) if port.isdigit() else None, protocol=protocol), index, None, actor)
+                self.effect(
+                    Send(host=host, port=int(port) if port.isdigit() else None, protocol=protocol), index, None, actor
+                )
                 return
         op: FileOp = "read" if item.operator == "<" else "write"
         self.effect(Touch(op=op, path=item.target), index, command.cwd, actor)
@@ -273,7 +275,9 @@ class _Oracle:
             case Send():
                 self._send(effect, index, actor)
             case Mount():
-                self.add(SystemAction(op=effect.op, target=absolute(cwd, effect.target) or effect.target, actor=actor), index)
+                self.add(
+                    SystemAction(op=effect.op, target=absolute(cwd, effect.target) or effect.target, actor=actor), index
+                )
             case _:
                 assert_never(effect)
 
@@ -328,17 +332,19 @@ class _Oracle:
         path = _place(cwd, text)
         if path is None:
             return None
+        parts = path.split("/")
+        first = next(at for at, part in enumerate(parts) if _GLOB & set(part))
         if self.around.matching is not None:
             found = self.around.matching(path)
             if 0 < len(found) <= _MAX_MATCHES:
                 return [(name, False) for name in found]
-            if not found:
-                return [(path, False)]  # the shell hands on a pattern that matches nothing as it stands
-        parts = path.split("/")
-        first = next(at for at, part in enumerate(parts) if _GLOB & set(part))
-        hidden = parts[first].startswith((".", "["))  # `*` never stands for a hidden name, `.s?h` does
-        if self.around.matching is None and (hidden or first < len(parts) - 1):
+        else:
+            found = None
+        # without a list of files: `*` never stands for a hidden name, but `.s?h` does, and what follows a pattern is lost with it
+        if not found and (parts[first].startswith((".", "[")) or first < len(parts) - 1):
             return None
+        if found is not None and not found:
+            return [(path, False)]  # the shell hands on a pattern that matches nothing as it stands
         return [("/".join(parts[:first]) or "/", True)]
 
     def _send(self, effect: Send, index: int | None, actor: Actor | None) -> None:
@@ -374,8 +380,27 @@ def _listener(host: str, port: int | None, model_endpoints: frozenset[str]) -> L
 
 _PRIVATE_KEY = re.compile(r"-----BEGIN [A-Z ]*PRIVATE KEY-----")
 _MAX_PYTHON_DEPTH = 8
-_INJECTING = frozenset({"LD_PRELOAD", "LD_LIBRARY_PATH", "PYTHONPATH", "NODE_OPTIONS", "GIT_SSH_COMMAND", "GIT_SSH", "BASH_ENV", "ENV", "PATH"})
-_DIALECTS = {"sqlite3": "sqlite", "psql": "postgres", "mysql": "mysql", "mariadb": "mysql", "duckdb": "duckdb", "snowsql": "snowflake"}
+_INJECTING = frozenset(
+    {
+        "LD_PRELOAD",
+        "LD_LIBRARY_PATH",
+        "PYTHONPATH",
+        "NODE_OPTIONS",
+        "GIT_SSH_COMMAND",
+        "GIT_SSH",
+        "BASH_ENV",
+        "ENV",
+        "PATH",
+    }
+)
+_DIALECTS = {
+    "sqlite3": "sqlite",
+    "psql": "postgres",
+    "mysql": "mysql",
+    "mariadb": "mysql",
+    "duckdb": "duckdb",
+    "snowsql": "snowflake",
+}
 
 
 def _place(cwd: str | None, text: str) -> str | None:

@@ -16,7 +16,7 @@ from typing import Final
 
 from guard.core.actions import FileOp
 from guard.core.predict_tools import Effect, Send, Touch, seen_from, url_send
-from guard.core.shell_values import Word
+from guard.core.shell_values import Word, words_of
 
 MAX_SOURCE: Final = 65536
 """Characters of source that are read, as for a script (`ExecAction.script`)."""
@@ -116,7 +116,11 @@ class _Walker:
                 return self.text(name)
             case ast.Call(func=function):
                 made = self.dotted(function, depth + 1)
-                return self.text(node.args[0]) if made == "importlib.import_module" and node.args else _MAKES.get(made or "")
+                return (
+                    self.text(node.args[0])
+                    if made == "importlib.import_module" and node.args
+                    else _MAKES.get(made or "")
+                )
             case ast.BinOp(op=ast.Div(), left=left):
                 return "pathlib.Path()" if self.dotted(left, depth + 1) == "pathlib.Path()" else None
             case _:
@@ -154,13 +158,28 @@ class _Walker:
         return "".join(known) if len(known) == len(texts) else None
 
     def _called(self, node: ast.Call, depth: int) -> str | None:
-        if isinstance(node.func, ast.Attribute) and node.func.attr in ("encode", "decode", "expanduser", "resolve", "absolute", "as_posix"):
+        if isinstance(node.func, ast.Attribute) and node.func.attr in (
+            "encode",
+            "decode",
+            "expanduser",
+            "resolve",
+            "absolute",
+            "as_posix",
+        ):
             inside = node.args[0] if node.func.attr == "expanduser" and node.args else node.func.value
             text = self.text(inside, depth)
             return self._expanded(text) if node.func.attr == "expanduser" else text
         name = self.dotted(node.func, depth)
         texts = [self.text(arg, depth) for arg in node.args]
-        if name in ("str", "os.fspath", "os.path.abspath", "os.path.realpath", "os.path.normpath", "pathlib.Path", "pathlib.PosixPath"):
+        if name in (
+            "str",
+            "os.fspath",
+            "os.path.abspath",
+            "os.path.realpath",
+            "os.path.normpath",
+            "pathlib.Path",
+            "pathlib.PosixPath",
+        ):
             whole: str | None = texts[0] if texts else "."
             for text in texts[1:]:
                 whole = _path(whole, text)
@@ -184,9 +203,13 @@ class _Walker:
 
     def _placed(self, effect: Effect, node: ast.Call) -> Effect:
         """The effect with its paths seen from the working folder of the moment, or from the descriptor that the call names."""
-        if not isinstance(effect, Touch) or (self.folder == "." and not any("dir_fd" in (k.arg or "") for k in node.keywords)):
+        if not isinstance(effect, Touch) or (
+            self.folder == "." and not any("dir_fd" in (k.arg or "") for k in node.keywords)
+        ):
             return effect
-        return replace(effect, path=self._moved(effect.path, node), to=None if effect.to is None else self._moved(effect.to, node))
+        return replace(
+            effect, path=self._moved(effect.path, node), to=None if effect.to is None else self._moved(effect.to, node)
+        )
 
     def _moved(self, word: Word, node: ast.Call) -> Word:
         known = word.text if word.text is not None else word.prefix
@@ -194,7 +217,9 @@ class _Walker:
             return word
         if self.folder is None or any("dir_fd" in (keyword.arg or "") for keyword in node.keywords):
             return Word(text=None, source=word.source)
-        return replace(word, text=_path(self.folder, word.text), prefix=f"{self.folder}/{word.prefix}" if word.text is None else "")
+        return replace(
+            word, text=_path(self.folder, word.text), prefix=f"{self.folder}/{word.prefix}" if word.text is None else ""
+        )
 
     def _call(self, node: ast.Call) -> None:
         name = self.dotted(node.func)
@@ -208,7 +233,9 @@ class _Walker:
             self.effects.extend(self._placed(effect, node) for effect in known(self, node))
         elif name in _SHELL:
             self._runs(node, name)
-        elif name.startswith("pathlib.Path().") or (isinstance(node.func, ast.Attribute) and self._is_path(node.func.value)):
+        elif name.startswith("pathlib.Path().") or (
+            isinstance(node.func, ast.Attribute) and self._is_path(node.func.value)
+        ):
             assert isinstance(node.func, ast.Attribute)
             self.effects.extend(self._path_method(node, node.func))
 
@@ -261,7 +288,9 @@ class _Walker:
 
     def _runs(self, node: ast.Call, name: str) -> None:
         """`os.system("…")`, `subprocess.run([...])`: text for the shell reader."""
-        first = node.args[0] if node.args else next((k.value for k in node.keywords if k.arg in ("args", "command")), None)
+        first = (
+            node.args[0] if node.args else next((k.value for k in node.keywords if k.arg in ("args", "command")), None)
+        )
         if first is None:
             return
         text = self.text(first)
@@ -269,7 +298,7 @@ class _Walker:
             parts = [self.text(item) for item in first.elts]
             known = [part for part in parts if part is not None]
             text = shlex.join(known) if len(known) == len(parts) else None
-        if text is not None and name.startswith("os.exec") or name.startswith("os.spawn"):
+        if (text is not None and name.startswith("os.exec")) or name.startswith("os.spawn"):
             text = None  # these take the arguments one by one; the program itself is judged when it starts
         if text is not None:
             self.shell.append(text)
@@ -291,7 +320,9 @@ def _both(left: str | None, right: str | None, between: str) -> str | None:
 def _path(left: str | None, right: str | None) -> str | None:
     if right is not None and right.startswith("/"):
         return right
-    return _both(left.rstrip("/") if left not in (None, "/") and left is not None else left, right, "" if left == "/" else "/")
+    return _both(
+        left.rstrip("/") if left not in (None, "/") and left is not None else left, right, "" if left == "/" else "/"
+    )
 
 
 type _Act = Callable[[_Walker, ast.Call], Iterator[Effect]]
@@ -394,9 +425,9 @@ _PATH_METHODS: dict[str, FileOp] = {
     "replace": "rename",
     "hardlink_to": "link",
 }
-_SHELL = frozenset(
+_SHELL = words_of(
     "os.system os.popen subprocess.run subprocess.call subprocess.check_call subprocess.check_output subprocess.Popen "
-    "subprocess.getoutput subprocess.getstatusoutput pty.spawn commands.getoutput".split()
+    "subprocess.getoutput subprocess.getstatusoutput pty.spawn commands.getoutput"
 )
 _CALLS: dict[str, _Act] = {
     "open": _open,
@@ -433,5 +464,9 @@ _CALLS: dict[str, _Act] = {
     "socket.socket().connect_ex": _connect,
     "requests.request": _request(None),
     "httpx.request": _request(None),
-    **{f"{library}.{verb}": _request(verb.upper()) for library in ("requests", "httpx") for verb in ("get", "post", "put", "delete", "head", "patch", "options")},
+    **{
+        f"{library}.{verb}": _request(verb.upper())
+        for library in ("requests", "httpx")
+        for verb in ("get", "post", "put", "delete", "head", "patch", "options")
+    },
 }

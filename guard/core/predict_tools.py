@@ -55,7 +55,9 @@ type Tool = Callable[[Line], Iterator[Effect]]
 HOME = "the home"
 """`source` of a word that a tool itself puts into the home: its `text` begins with `~/`."""
 _HERE = Word(text=".", source=".")
-_URL = re.compile(r"(?:([A-Za-z][A-Za-z0-9+.-]*)://)?(?:[^/?#@\s]*@)?(\[[^\]\s]+\]|[^/?#:\s]+)(?::(\d{1,5}))?([^?#\s]*)(?:\?([^#\s]*))?(?:#\S*)?\Z")
+_URL = re.compile(
+    r"(?:([A-Za-z][A-Za-z0-9+.-]*)://)?(?:[^/?#@\s]*@)?(\[[^\]\s]+\]|[^/?#:\s]+)(?::(\d{1,5}))?([^?#\s]*)(?:\?([^#\s]*))?(?:#\S*)?\Z"
+)
 _PORTS = {"http": 80, "https": 443, "ftp": 21, "ftps": 990, "sftp": 22, "ssh": 22, "git": 9418, "rsync": 873, "scp": 22}
 _REMOTE = re.compile(r"(?:[\w.-]+@)?(\[[0-9A-Fa-f:.]+\]|[\w.-]+):(?!//)(.*)\Z", re.DOTALL)
 
@@ -119,7 +121,12 @@ def parsed(args: Sequence[Word], with_value: str) -> Line:
 
 
 def _cluster(
-    letters: str, word: Word, following: Sequence[Word], valued: frozenset[str], flags: set[str], values: dict[str, list[Word]]
+    letters: str,
+    word: Word,
+    following: Sequence[Word],
+    valued: frozenset[str],
+    flags: set[str],
+    values: dict[str, list[Word]],
 ) -> int:
     """Short options in one word; gives how many of the following words they use."""
     if letters in valued and len(letters) > 1:  # `-exec`, `-output`: long names with one dash
@@ -152,7 +159,9 @@ def _join(folder: Word, name: Word) -> Word:
     return Word(text=folder.text.rstrip("/") + "/" + base, source=folder.source)
 
 
-def url_send(url: str, *, method: str = "GET", headers: tuple[tuple[str, str], ...] | None = None, body: str | None = None) -> Send | None:
+def url_send(
+    url: str, *, method: str = "GET", headers: tuple[tuple[str, str], ...] | None = None, body: str | None = None
+) -> Send | None:
     """The request that a URL stands for, with the default port of its scheme; None where it is no URL."""
     found = _URL.match(url)
     if found is None:
@@ -299,7 +308,10 @@ def _shred(line: Line) -> Iterator[Effect]:
 
 def _chmod(line: Line) -> Iterator[Effect]:
     # a mode such as `-x` looks like an option: then every operand is a file
-    symbolic = any((word.text or "").startswith(("-r", "-w", "-x", "-s", "-t")) and len(word.text or "") <= 5 for word in line.words)
+    symbolic = any(
+        (word.text or "").startswith(("-r", "-w", "-x", "-s", "-t")) and len(word.text or "") <= 5
+        for word in line.words
+    )
     tree = True if line.has("R", "recursive") else None
     for word in line.operands[0 if line.has("reference") or (symbolic and len(line.operands) == 1) else 1 :]:
         yield Touch(op="chmod", path=word, folder=tree)
@@ -409,7 +421,11 @@ def _copied(line: Line) -> Iterator[Effect]:
             number = port.text if port is not None and port.text else "22"
             yield Send(host=host, port=int(number) if number.isdigit() else None, protocol="tcp")
         else:
-            yield Touch(op="write" if last else "read", path=word, folder=True if line.has("r", "a", "archive", "recursive") else None)
+            yield Touch(
+                op="write" if last else "read",
+                path=word,
+                folder=True if line.has("r", "a", "archive", "recursive") else None,
+            )
 
 
 def _remote(word: Word) -> str | None:
@@ -460,7 +476,12 @@ def _curl(line: Line) -> Iterator[Effect]:
     for word in urls:
         if line.has("O", "remote-name"):
             yield Touch(op="write", path=_url_file(word))
-        yield _request(word, method or None, _headers(line, "H", "header"), None if sends_files else body if body is not None else "")
+        yield _request(
+            word,
+            method or None,
+            _headers(line, "H", "header"),
+            None if sends_files else body if body is not None else "",
+        )
     if not urls and line.has("K", "config"):
         yield Send(host=None, protocol=None)
 
@@ -529,7 +550,9 @@ def _nc(line: Line) -> Iterator[Effect]:
     if line.operands:
         host = line.operands[0].text
         port = line.operands[1].text if len(line.operands) > 1 else None
-        yield Send(host=host, port=int(port) if port and port.isdigit() else None, protocol="udp" if line.has("u") else "tcp")
+        yield Send(
+            host=host, port=int(port) if port and port.isdigit() else None, protocol="udp" if line.has("u") else "tcp"
+        )
 
 
 def _socat(line: Line) -> Iterator[Effect]:
@@ -537,9 +560,17 @@ def _socat(line: Line) -> Iterator[Effect]:
         kind, _, rest = (word.text or word.prefix).partition(":")
         host, _, port = rest.partition(",")[0].rpartition(":")
         upper = kind.upper()
-        if upper.startswith(("TCP", "UDP", "OPENSSL", "SSL")) and "LISTEN" not in upper and upper not in ("TCP-L", "TCP4-L"):
+        if (
+            upper.startswith(("TCP", "UDP", "OPENSSL", "SSL"))
+            and "LISTEN" not in upper
+            and upper not in ("TCP-L", "TCP4-L")
+        ):
             known = host.strip("[]") or None
-            yield Send(host=known, port=int(port) if port.isdigit() else None, protocol="udp" if upper.startswith("UDP") else "tcp")
+            yield Send(
+                host=known,
+                port=int(port) if port.isdigit() else None,
+                protocol="udp" if upper.startswith("UDP") else "tcp",
+            )
         elif upper in ("FILE", "OPEN", "GOPEN", "CREATE"):
             yield Touch(op="write", path=Word(text=rest.partition(",")[0], source=rest))
 
@@ -603,9 +634,7 @@ def _git_checkout(line: Line, folder: Word) -> Iterator[Effect]:
     if "--" in texts:
         for word in line.words[texts.index("--") + 1 :]:
             yield Touch(op="write", path=_below(folder, word))
-    elif line.operands[:1] and line.operands[0].text in (".", "./"):
-        yield Touch(op="write", path=folder, folder=True)
-    elif line.has("f", "force"):
+    elif (line.operands[:1] and line.operands[0].text in (".", "./")) or line.has("f", "force"):
         yield Touch(op="write", path=folder, folder=True)
 
 
@@ -728,11 +757,56 @@ def _crontab(line: Line) -> Iterator[Effect]:
         yield Touch(op="write", path=spool)
 
 
-_READERS = (
-    "cat tac head tail less more nl od xxd hexdump strings base64 base32 md5sum sha1sum sha256sum sha512sum cksum wc cut paste sort "
-    "uniq rev fold fmt column expand file diff cmp comm zcat bzcat xzcat zless bat batcat tailf look . source ls-tree pr split"
-).split()
-_READER_VALUES = "n c bytes lines w s d f k t o D N C A j L S i b separator key field-separator delimiter fields characters"
+_READERS = [
+    "cat",
+    "tac",
+    "head",
+    "tail",
+    "less",
+    "more",
+    "nl",
+    "od",
+    "xxd",
+    "hexdump",
+    "strings",
+    "base64",
+    "base32",
+    "md5sum",
+    "sha1sum",
+    "sha256sum",
+    "sha512sum",
+    "cksum",
+    "wc",
+    "cut",
+    "paste",
+    "sort",
+    "uniq",
+    "rev",
+    "fold",
+    "fmt",
+    "column",
+    "expand",
+    "file",
+    "diff",
+    "cmp",
+    "comm",
+    "zcat",
+    "bzcat",
+    "xzcat",
+    "zless",
+    "bat",
+    "batcat",
+    "tailf",
+    "look",
+    ".",
+    "source",
+    "ls-tree",
+    "pr",
+    "split",
+]
+_READER_VALUES = (
+    "n c bytes lines w s d f k t o D N C A j L S i b separator key field-separator delimiter fields characters"
+)
 
 _TOOLS: dict[str, tuple[str, Tool]] = {
     **dict.fromkeys(_READERS, (_READER_VALUES, _read_operands)),
@@ -757,7 +831,10 @@ _TOOLS: dict[str, tuple[str, Tool]] = {
     "dd": ("", _dd),
     "sed": ("e f l expression file line-length", _sed),
     "perl": ("e E", _perl),
-    "grep": ("e f A B C m regexp file after-context before-context context max-count include exclude exclude-dir", _after_program("e", "f", "regexp", "file")),
+    "grep": (
+        "e f A B C m regexp file after-context before-context context max-count include exclude exclude-dir",
+        _after_program("e", "f", "regexp", "file"),
+    ),
     "egrep": ("e f A B C m", _after_program("e", "f")),
     "fgrep": ("e f A B C m", _after_program("e", "f")),
     "zgrep": ("e f A B C m", _after_program("e", "f")),

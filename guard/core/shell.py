@@ -31,7 +31,7 @@ from guard.core.shell_syntax import (
     Text,
     parse,
 )
-from guard.core.shell_values import Command, Language, Reading, Redirect, Word, absolute
+from guard.core.shell_values import Command, Language, Reading, Redirect, Word, absolute, words_of
 from guard.core.shell_words import Matching, Value, expand, text_of, value_of
 
 MAX_COMMANDS: Final = 1000
@@ -42,10 +42,10 @@ MAX_NESTED: Final = 4 * 65536
 """Characters of nested code (`eval`, `sh -c` …) that are parsed in one reading, all together."""
 _LOOP_VALUES = 8
 _DECLARING = frozenset({"export", "declare", "typeset", "local", "readonly"})
-_BUILTINS = _DECLARING | frozenset(
+_BUILTINS = _DECLARING | words_of(
     ": . [ alias bg bind break builtin caller cd command compgen complete continue dirs disown echo enable eval exec exit false fc "
     "fg getopts hash help history jobs kill let logout mapfile popd printf pushd pwd read readarray return set shift shopt source "
-    "suspend test times trap true type ulimit umask unalias unset wait".split()
+    "suspend test times trap true type ulimit umask unalias unset wait"
 )
 _RUN_ALL = frozenset({"command", "builtin", "exec"})  # builtins that only stand before a command
 
@@ -269,7 +269,9 @@ class _Reader:
             if redirects:
                 self._emit(Command(words=(), redirects=redirects, builtin=True), scope, span)
             return self._captured(redirects, "", scope)
-        output = self._execute(tuple(words), scope, _fed(redirects, feed, self.files, scope.cwd), redirects, tuple(assigned), span)
+        output = self._execute(
+            tuple(words), scope, _fed(redirects, feed, self.files, scope.cwd), redirects, tuple(assigned), span
+        )
         return self._captured(redirects, output, scope)
 
     def _execute(
@@ -313,7 +315,9 @@ class _Reader:
         self._wrote(name, args, scope, stdin)
         return printed(words, stdin, cwd=scope.cwd, files=self.files)
 
-    def _script(self, name: str | None, words: tuple[Word, ...], scope: _Scope, feed: _Feed) -> tuple[str | None, Language | None]:
+    def _script(
+        self, name: str | None, words: tuple[Word, ...], scope: _Scope, feed: _Feed
+    ) -> tuple[str | None, Language | None]:
         if name is None:
             return None, None
         reads = self._reads(scope)
@@ -347,7 +351,13 @@ class _Reader:
         return [Inner(via="script", code=content, positional=("", *(word.text or "" for word in args)))]
 
     def _called_function(
-        self, name: str, words: tuple[Word, ...], scope: _Scope, feed: _Feed, redirects: tuple[Redirect, ...], span: tuple[int, int]
+        self,
+        name: str,
+        words: tuple[Word, ...],
+        scope: _Scope,
+        feed: _Feed,
+        redirects: tuple[Redirect, ...],
+        span: tuple[int, int],
     ) -> str | None:
         if redirects:
             self._emit(Command(words=(), redirects=redirects, builtin=True), scope, span)
@@ -413,11 +423,10 @@ class _Reader:
                 known = tuple(text for text in given if text is not None)
                 scope.positional = known if len(known) == len(given) else None
         elif name == "shift" and scope.positional is not None:
-            scope.positional = scope.positional[int(texts[0]) if texts and (texts[0] or "").isdigit() else 1 :]
+            count = texts[0] if texts and texts[0] else "1"
+            scope.positional = scope.positional[int(count) if count.isdecimal() else 1 :]
         elif name == "printf" and texts[:1] == ["-v"] and len(texts) > 2 and texts[1]:
-            scope.variables[texts[1]] = printed(
-                (Word(text="printf"), *args[2:]), None, cwd=scope.cwd, files=self.files
-            )
+            scope.variables[texts[1]] = printed((Word(text="printf"), *args[2:]), None, cwd=scope.cwd, files=self.files)
             return ""
         return printed((Word(text=name), *args), feed.text, cwd=scope.cwd, files=self.files)
 
@@ -518,7 +527,13 @@ class _Reader:
             raise _Enough
         self.commands.append(
             replace(
-                command, depth=scope.depth, span=span, via=scope.via, parent=scope.parent, remote=scope.remote, cwd=scope.cwd
+                command,
+                depth=scope.depth,
+                span=span,
+                via=scope.via,
+                parent=scope.parent,
+                remote=scope.remote,
+                cwd=scope.cwd,
             )
         )
         return len(self.commands) - 1

@@ -11,7 +11,7 @@ import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from guard.core.shell_values import Language, Word
+from guard.core.shell_values import Language, Word, words_of
 
 UNKNOWN = Word(text=None)
 
@@ -87,7 +87,9 @@ WRAPPERS: dict[str, Wrapper] = {
     "runuser": Wrapper(values="ugGsw", long_values=frozenset({"user", "group"})),
     "busybox": Wrapper(),
     "toybox": Wrapper(),
-    "systemd-run": Wrapper(values="pEMHut", long_values=frozenset({"unit", "property", "description", "slice", "uid", "gid"})),
+    "systemd-run": Wrapper(
+        values="pEMHut", long_values=frozenset({"unit", "property", "description", "slice", "uid", "gid"})
+    ),
     "xvfb-run": Wrapper(values="efnps"),
     "dbus-run-session": Wrapper(),
     "caffeinate": Wrapper(values="tw"),
@@ -105,10 +107,10 @@ _RUNNERS = {  # a word that must follow: the rest is a command line
     "rtk": (),
 }
 _CONTAINERS = frozenset({"docker", "podman", "nerdctl", "kubectl"})
-_CONTAINER_VALUES = frozenset(
+_CONTAINER_VALUES = words_of(
     "-e --env -v --volume -w --workdir -u --user -p --publish --name --network --net --mount --entrypoint --env-file -h "
     "--hostname -l --label --platform --cpus -m --memory --gpus --restart --add-host --device --tmpfs -n --namespace -c "
-    "--container --context --pid --cap-add --cap-drop --security-opt --runtime --shm-size --ulimit --ipc".split()
+    "--container --context --pid --cap-add --cap-drop --security-opt --runtime --shm-size --ulimit --ipc"
 )
 _INTERPRETERS: dict[str, tuple[str, Language]] = {  # name: (options that take code, language)
     "python": ("c", "python"),
@@ -124,8 +126,24 @@ _INTERPRETERS: dict[str, tuple[str, Language]] = {  # name: (options that take c
     "Rscript": ("e", "other"),
     "osascript": ("e", "other"),
 }
-_INTERPRETER_VALUES = {"python": "mWXQ", "pypy": "mWX", "perl": "MmIxCDl", "ruby": "rICEFKTx", "node": "rC", "php": "dcz", "lua": "l"}
-_SQL = {"sqlite3": "", "psql": "c", "mysql": "e", "mariadb": "e", "duckdb": "c", "clickhouse-client": "q", "snowsql": "q"}
+_INTERPRETER_VALUES = {
+    "python": "mWXQ",
+    "pypy": "mWX",
+    "perl": "MmIxCDl",
+    "ruby": "rICEFKTx",
+    "node": "rC",
+    "php": "dcz",
+    "lua": "l",
+}
+_SQL = {
+    "sqlite3": "",
+    "psql": "c",
+    "mysql": "e",
+    "mariadb": "e",
+    "duckdb": "c",
+    "clickhouse-client": "q",
+    "snowsql": "q",
+}
 _VERSIONED = re.compile(r"(python|pypy|perl|ruby|php|lua)[\d.]+(?:-dbg)?\Z")
 _ASSIGNMENT = re.compile(r"[A-Za-z_]\w*=", re.ASCII)
 _AWK_SYSTEM = re.compile(r"""(?:system\s*\(\s*|\|\s*(?:getline\s*)?(?=")|(?<=\))\s*)"((?:[^"\\]|\\.){1,4096}?)\"""")
@@ -138,7 +156,9 @@ def interpreter(name: str) -> str:
     return found.group(1) if found else name
 
 
-def script_of(name: str, args: Sequence[Word], stdin: str | None, *, fed: bool, read: Callable[[str], str | None]) -> Script | None:
+def script_of(
+    name: str, args: Sequence[Word], stdin: str | None, *, fed: bool, read: Callable[[str], str | None]
+) -> Script | None:
     """The code that an interpreter (no shell) is given; None for what is no interpreter.
 
     `fed` tells that something feeds its stdin; `read` gives the content of a file that the same text wrote, else None.
@@ -196,7 +216,9 @@ def _sql(name: str, args: Sequence[Word], stdin: str | None) -> Script:
     return Script(text=stdin, language="sql")
 
 
-def inner(name: str, args: Sequence[Word], stdin: str | None, *, fed: bool, read: Callable[[str], str | None]) -> list[Inner]:
+def inner(
+    name: str, args: Sequence[Word], stdin: str | None, *, fed: bool, read: Callable[[str], str | None]
+) -> list[Inner]:
     """What a command runs inside it: nothing for most. Arguments as in `script_of`."""
     if name in SHELLS:
         return _shell(name, args, stdin, fed=fed, read=read)
@@ -214,7 +236,9 @@ def inner(name: str, args: Sequence[Word], stdin: str | None, *, fed: bool, read
 # --- shells
 
 
-def _shell(name: str, args: Sequence[Word], stdin: str | None, *, fed: bool, read: Callable[[str], str | None]) -> list[Inner]:
+def _shell(
+    name: str, args: Sequence[Word], stdin: str | None, *, fed: bool, read: Callable[[str], str | None]
+) -> list[Inner]:
     code, at = False, 0
     while at < len(args):
         text = args[at].text
@@ -356,24 +380,30 @@ def _bwrap(args: Sequence[Word], _: str | None) -> list[Inner]:
     return [Inner(via="bwrap", words=rest)] if rest else []
 
 
-_BWRAP_TWO = frozenset(
+_BWRAP_TWO = words_of(
     "--bind --bind-try --dev-bind --dev-bind-try --ro-bind --ro-bind-try --symlink --setenv --file --bind-data --ro-bind-data "
-    "--overlay --chmod".split()
+    "--overlay --chmod"
 )
-_BWRAP_ONE = frozenset(
+_BWRAP_ONE = words_of(
     "--dev --proc --tmpfs --mqueue --dir --chdir --uid --gid --hostname --unsetenv --remount-ro --cap-add --cap-drop --seccomp "
     "--add-seccomp-fd --sync-fd --args --lock-file --perms --size --exec-label --file-label --block-fd --userns-block-fd --userns "
-    "--userns2 --pidns --info-fd --json-status-fd --argv0 --overlay-src --tmp-overlay --ro-overlay".split()
+    "--userns2 --pidns --info-fd --json-status-fd --argv0 --overlay-src --tmp-overlay --ro-overlay"
 )
 
 
 def _xargs(args: Sequence[Word], stdin: str | None) -> list[Inner]:
-    at = _past_options(args, "ILnPsEdaJR", frozenset({"max-args", "max-procs", "replace", "delimiter", "arg-file", "max-lines"}))
+    at = _past_options(
+        args, "ILnPsEdaJR", frozenset({"max-args", "max-procs", "replace", "delimiter", "arg-file", "max-lines"})
+    )
     if at is None:
         return [Inner(via="xargs", words=(UNKNOWN,), more=True)]
     replace = _option(args[:at], "-I", "--replace")
     words = list(args[at:]) or [Word(text="echo", source="echo")]
-    given = None if stdin is None else [Word(text=text, source=text) for text in stdin.split("\0" if "\0" in stdin else None)][:256]
+    given = (
+        None
+        if stdin is None
+        else [Word(text=text, source=text) for text in stdin.split("\0" if "\0" in stdin else None)][:256]
+    )
     if replace is None:
         words += given if given is not None else [UNKNOWN]
         return [Inner(via="xargs", words=tuple(words), more=given is None)]
@@ -400,7 +430,10 @@ def _find(args: Sequence[Word], _: str | None) -> list[Inner]:
         if texts[at] not in ("-exec", "-execdir", "-ok", "-okdir"):
             at += 1
             continue
-        end = next((i for i in range(at + 1, len(args)) if texts[i] == ";" or (texts[i] == "+" and texts[i - 1] == "{}")), len(args))
+        end = next(
+            (i for i in range(at + 1, len(args)) if texts[i] == ";" or (texts[i] == "+" and texts[i - 1] == "{}")),
+            len(args),
+        )
         words = tuple(_replaced(word, "{}", below) for word in args[at + 1 : end])
         if words:
             found.append(Inner(via=f"find {texts[at]}", words=words))
@@ -429,16 +462,17 @@ def _ssh(args: Sequence[Word], stdin: str | None) -> list[Inner]:
     found: list[Inner] = []
     for at, word in enumerate(args[:-1]):
         setting = (args[at + 1].text or "") if word.text == "-o" else ""
-        code = re.match(r"(?:ProxyCommand|LocalCommand|KnownHostsCommand)\s*[= ]\s*(.*)", setting, re.IGNORECASE | re.DOTALL)
+        code = re.match(
+            r"(?:ProxyCommand|LocalCommand|KnownHostsCommand)\s*[= ]\s*(.*)", setting, re.IGNORECASE | re.DOTALL
+        )
         if code:
             found.append(Inner(via="ssh -o", code=code.group(1)))
     at = _past_options(args, "BbcDEeFIiJLlmOopQRSWw", frozenset())
     if at is None or at >= len(args):
         return found
     host = args[at].text or "?"
-    # options may stand behind the host as well
-    after = _past_options(args[at + 1 :], "BbcDEeFIiJLlmOopQRSWw", frozenset())
-    rest = args[at + 1 + (after or 0) :]
+    behind = args[at + 1 :]  # options may stand behind the host as well
+    rest = behind[_past_options(behind, "BbcDEeFIiJLlmOopQRSWw", frozenset()) or 0 :]
     if rest:
         found.append(Inner(via="ssh", code=joined(rest), remote=host))
     elif stdin is not None:
@@ -487,7 +521,14 @@ def _runner(name: str, args: Sequence[Word]) -> list[Inner]:
 def _git(args: Sequence[Word], _: str | None) -> list[Inner]:
     found: list[Inner] = []
     texts = [word.text or "" for word in args]
-    verb = next((text for at, text in enumerate(texts) if not text.startswith("-") and (not at or texts[at - 1] not in ("-c", "-C"))), "")
+    verb = next(
+        (
+            text
+            for at, text in enumerate(texts)
+            if not text.startswith("-") and (not at or texts[at - 1] not in ("-c", "-C"))
+        ),
+        "",
+    )
     for at, text in enumerate(texts[:-1]):
         key, equals, value = texts[at + 1].partition("=")
         if text != "-c" or not equals:
@@ -499,14 +540,16 @@ def _git(args: Sequence[Word], _: str | None) -> list[Inner]:
     if "rebase" in texts and (code := _option(args, "-x", "--exec")) is not None:
         found.append(Inner(via="git rebase -x", code=code.text))
     if texts[:2] == ["submodule", "foreach"]:
-        found.append(Inner(via="git submodule foreach", code=joined([word for word in args[2:] if word.text != "--recursive"])))
+        found.append(
+            Inner(via="git submodule foreach", code=joined([word for word in args[2:] if word.text != "--recursive"]))
+        )
     if texts[:2] == ["bisect", "run"] and args[2:]:
         found.append(Inner(via="git bisect run", words=tuple(args[2:])))
     return found
 
 
-_GIT_RUNS = frozenset(
-    "core.pager core.editor core.sshcommand core.fsmonitor core.askpass sequence.editor diff.external credential.helper".split()
+_GIT_RUNS = words_of(
+    "core.pager core.editor core.sshcommand core.fsmonitor core.askpass sequence.editor diff.external credential.helper"
 )
 
 
@@ -520,7 +563,13 @@ def _tar(args: Sequence[Word], _: str | None) -> list[Inner]:
             action = following.text or ""
         if action.startswith("exec="):
             found.append(Inner(via="tar --checkpoint-action", code=action[5:]))
-        for option in ("--to-command", "--use-compress-program", "--rsh-command", "--info-script", "--new-volume-script"):
+        for option in (
+            "--to-command",
+            "--use-compress-program",
+            "--rsh-command",
+            "--info-script",
+            "--new-volume-script",
+        ):
             if text.startswith(option + "="):
                 found.append(Inner(via=f"tar {option}", code=text[len(option) + 1 :]))
             elif text == option:

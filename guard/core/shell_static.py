@@ -201,7 +201,9 @@ def _seq(args: Sequence[str], _: str | None) -> str | None:
     return "".join(f"{number}\n" for number in range(low, min(high, low + 255) + 1))
 
 
-_SILENT = frozenset({":", "true", "false", "cd", "export", "set", "unset", "shopt", "mkdir", "touch", "rm", "chmod", "sleep"})
+_SILENT = frozenset(
+    {":", "true", "false", "cd", "export", "set", "unset", "shopt", "mkdir", "touch", "rm", "chmod", "sleep"}
+)
 _FILTERS: dict[str, Callable[[Sequence[str], str | None], str | None]] = {
     "echo": _echo,
     "printf": _printf,

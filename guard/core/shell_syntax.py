@@ -179,7 +179,8 @@ _IN_ANSI = re.compile(r"(?:[^'\\]|\\.)*+", re.DOTALL)
 _IN_BACKQUOTES = re.compile(r"(?:[^`\\]|\\.)*+", re.DOTALL)
 _IN_QUOTES = re.compile(r'[^"\\$`]+')
 _ANSI = re.compile(
-    r"\\(?:([abeEfnrtv\\'\"?])|x([0-9a-fA-F]{1,2})|u([0-9a-fA-F]{1,4})|U([0-9a-fA-F]{1,8})|([0-7]{1,3})|c(.))", re.DOTALL
+    r"\\(?:([abeEfnrtv\\'\"?])|x([0-9a-fA-F]{1,2})|u([0-9a-fA-F]{1,4})|U([0-9a-fA-F]{1,8})|([0-7]{1,3})|c(.))",
+    re.DOTALL,
 )
 _ANSI_NAMES = {"a": "\a", "b": "\b", "e": "\x1b", "E": "\x1b", "f": "\f", "n": "\n", "r": "\r", "t": "\t", "v": "\v"}
 

@@ -90,6 +90,11 @@ class Reading:
     problems: frozenset[Problem] = frozenset()
 
 
+def words_of(text: str) -> frozenset[str]:
+    """The words of a text as a set: how the tables of tools are written."""
+    return frozenset(text.split())
+
+
 def absolute(folder: str | None, path: str) -> str | None:
     """`path` seen from `folder`, without `.` and `..`, by text alone (symbolic links are not followed); None without a folder.
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import fnmatch
 import re
 from collections.abc import Iterator, Sequence
+from itertools import islice
 from typing import Final, Protocol
 
 from guard.core.shell_syntax import Arithmetic, Parameter, Part, RawWord, Substitution, Text
@@ -15,6 +16,7 @@ from guard.core.shell_values import Word, absolute
 
 type Value = str | tuple[str, ...] | None
 """A variable's value: a text, the elements of an array, or None where it is not known."""
+
 
 class Matching(str):
     """A value that came from a pattern, as in `for f in *.c`: wherever it goes, it names what the pattern matches."""
@@ -115,12 +117,8 @@ def _braces(parts: tuple[Part, ...]) -> Iterator[tuple[Part, ...]]:
             tokens.extend(part.text)
         else:
             tokens.append(part)
-    found = 0
-    for alternative in _alternatives(tokens, 0):
+    for alternative in islice(_alternatives(tokens, 0), MAX_FIELDS):
         yield tuple(_joined_text(alternative))
-        found += 1
-        if found >= MAX_FIELDS:
-            return
 
 
 def _alternatives(tokens: list[Part | str], start: int) -> Iterator[list[Part | str]]:
@@ -199,9 +197,7 @@ def _fields(parts: Sequence[Part], scope: Scope) -> list[Field]:
         for index, (text, quoted) in enumerate(values):
             if index:  # the elements of an array stand apart
                 fields.append([])
-            if text is None or quoted or isinstance(part, Text):
-                fields[-1].append((text, quoted))
-            elif isinstance(text, Matching):
+            if text is None or quoted or isinstance(part, Text) or isinstance(text, Matching):
                 fields[-1].append((text, quoted))
             else:
                 _split(fields, text)
@@ -374,7 +370,9 @@ def _finish(field: Field, scope: Scope, source: str) -> Word:
     first, quoted = field[0]
     if first and not quoted and first[0] == "~":
         known = _tilde(known, scope)
-    return Word(text=known if complete else None, source=source, prefix="" if complete else known, pattern=bool(pattern))
+    return Word(
+        text=known if complete else None, source=source, prefix="" if complete else known, pattern=bool(pattern)
+    )
 
 
 def _tilde(text: str, scope: Scope) -> str:

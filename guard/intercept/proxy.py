@@ -26,6 +26,7 @@ import os
 import socket
 import sys
 import traceback
+from collections.abc import Callable
 from typing import Any
 
 from guard.intercept.proxy_connection import Connection
@@ -75,6 +76,25 @@ class Announcements:
                 del self._awaited[family, port]
 
 
+class Control(asyncio.Protocol):
+    """The socket to the guard. A protocol, not a stream: every verdict would wait two more turns of the loop."""
+
+    def __init__(self, received: Callable[[dict[str, Any]], None], ended: Callable[[Exception | None], None]) -> None:
+        self._reader = Reader()
+        self._received = received
+        self._ended = ended
+
+    def data_received(self, data: bytes) -> None:
+        try:
+            for message in self._reader.feed(data):
+                self._received(message)
+        except Exception as problem:  # noqa: BLE001  whatever it was: a guard that is not understood is no guard
+            self._ended(problem)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._ended(WireError("the guard is gone"))
+
+
 class Proxy:
     """The process: control socket, listeners, and what connections share."""
 
@@ -85,23 +105,30 @@ class Proxy:
         self._ids = itertools.count(1)
         self._asked: dict[int, asyncio.Future[Answer]] = {}
         self._own_ports: set[int] = set()
-        self._writer: asyncio.StreamWriter | None = None
+        self._transport: asyncio.Transport | None = None
+        self._over: asyncio.Future[None] | None = None
 
     async def run(self) -> None:
-        """Serves until the guard says stop or is gone."""
-        reader, self._writer = await asyncio.open_unix_connection(sock=self._control)
+        """Serves until the guard says stop; raises what went wrong otherwise."""
+        loop = asyncio.get_running_loop()
+        self._over = loop.create_future()
+        self._transport, _ = await loop.create_connection(
+            lambda: Control(self._received, self._ended), sock=self._control
+        )
         port4 = await self._listen(socket.AF_INET, "127.0.0.1")
         port6 = await self._listen(socket.AF_INET6, "::1")
         if port4 is None:
             raise OSError("cannot listen on 127.0.0.1")
         self._send({"type": "ready", "port4": port4, "port6": port6})
-        messages = Reader()
-        while data := await reader.read(1 << 18):
-            for message in messages.feed(data):
-                if message["type"] == "stop":
-                    return
-                self._received(message)
-        raise WireError("the guard is gone")
+        await self._over
+
+    def _ended(self, problem: Exception | None) -> None:
+        if self._over is None or self._over.done():
+            return
+        if problem is None:
+            self._over.set_result(None)
+        else:
+            self._over.set_exception(problem)
 
     async def _listen(self, family: socket.AddressFamily, address: str) -> int | None:
         try:
@@ -116,9 +143,9 @@ class Proxy:
         return port
 
     def _send(self, message: dict[str, Any]) -> None:
-        if self._writer is None:
+        if self._transport is None:
             raise WireError("no control socket")
-        self._writer.write(pack(message))
+        self._transport.write(pack(message))
 
     def _received(self, message: dict[str, Any]) -> None:
         match message["type"]:
@@ -130,6 +157,8 @@ class Proxy:
                     _answer(waiting, message)
             case "secrets":
                 self._house.secrets.add(base64.b64decode(value, validate=True) for value in message["values"])
+            case "stop":
+                self._ended(None)
             case unknown:
                 raise WireError(f"a message of the unknown type `{unknown}`")
 

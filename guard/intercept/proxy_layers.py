@@ -61,22 +61,6 @@ H2 = b"h2"
 HTTP1 = b"http/1.1"
 
 
-@dataclass(slots=True, kw_only=True)
-class House:
-    """What connections share.
-
-    `judge` asks the guard about one action of a flow and may take minutes; `alpn` remembers what servers speak, so that
-    clients are not promised HTTP/2 where there is none.
-    """
-
-    judge: Callable[[Any, dict[str, Any]], Awaitable[Answer]]
-    secrets: Secrets
-    authority: Authority
-    verifier: Verifier
-    settings: Settings = field(default_factory=Settings)
-    alpn: dict[tuple[str, int], bytes | None] = field(default_factory=dict)
-
-
 @dataclass(frozen=True, slots=True)
 class Settings:
     """The options that mitmproxy's layers read, as plain attributes: its own are checked for their type at every look."""
@@ -93,6 +77,22 @@ class Settings:
     rawtcp: bool = True
     tcp_timeout: int = IDLE_S
     proxy_debug: bool = False
+
+
+@dataclass(slots=True, kw_only=True)
+class House:
+    """What connections share.
+
+    `judge` asks the guard about one action of a flow and may take minutes; `alpn` remembers what servers speak, so that
+    clients are not promised HTTP/2 where there is none.
+    """
+
+    judge: Callable[[Any, dict[str, Any]], Awaitable[Answer]]
+    secrets: Secrets
+    authority: Authority
+    verifier: Verifier
+    settings: Settings = field(default_factory=Settings)
+    alpn: dict[tuple[str, int], bytes | None] = field(default_factory=dict)
 
 
 class RefusedError(Exception):
@@ -425,7 +425,7 @@ class Stream(http_layer.HttpStream):
     def handle_event(self, event: events.Event) -> Commands[None]:
         """Answers mitmproxy's own hooks on the spot: a task for each would take longer than all the rest."""
         for command in super().handle_event(event):
-            if type(command) in _UNHEEDED:
+            if isinstance(command, _UNHEEDED):
                 if isinstance(command, http_hooks.HttpResponseHeadersHook):
                     _stream_response(command.flow)
                 yield from self.handle_event(events.HookCompleted(command))
