@@ -194,8 +194,8 @@ class Terminal:
         """
         import select
 
-        end = self._clock() + limit_s
-        while not self.hung_up and self._clock() < end:
+        end = time.monotonic() + limit_s  # a real wait, whatever clock the owner has
+        while not self.hung_up and time.monotonic() < end:
             if not self._asking and not self._agent_gone and len(self._to_screen) < BUFFER:
                 self._read_agent()
             if not (self._drawing or (self._to_screen and not self._asking)):

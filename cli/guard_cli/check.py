@@ -21,8 +21,6 @@ from guard.core.verdicts import Decision
 from guard.core.visible import sanitise
 
 if TYPE_CHECKING:
-    from rich.tree import Tree
-
     from guard.checking import Checked, Judged, Score
     from guard.core.predict import Surroundings
     from guard.policy.match import Matcher
@@ -34,7 +32,6 @@ MAX_LINE: Final = 1 << 20
 """Characters of a line of `--jsonl`; a longer one is an error of its own, so that a broken pipe of bytes takes no memory."""
 _SCRIPT = 65536  # bytes of a script that are read: what the reader of shell text takes
 _MATCHES = 65  # files of a pattern that are listed: one more than are followed one by one
-_COLOURS = {"allow": "green", "ask": "yellow", "block": "red"}
 _EPILOG = """exit status: 0 allow, 3 ask, 4 block, 2 wrong use; with --jsonl 0 when every line was judged.
 
 examples:
@@ -316,21 +313,16 @@ def _resolved(path: str, follows: bool) -> str:
 
 
 def _show(checked: Checked) -> None:
-    if not sys.stdout.isatty():
-        print("\n".join(_plain(checked)))
-        return
-    from rich.console import Console
-
-    Console(highlight=False).print(_tree(checked))
-
-
-def _plain(checked: Checked) -> Iterator[str]:
     """The verdict and, indented below it, every action with its own."""
+    from guard_cli.render import styled
+
     verdict = checked.verdict
-    yield f"{verdict.decision.word}: {sanitise(verdict.because)}"
-    yield from (f"  {line}" for line in _facts(checked))
+    print(f"{styled(verdict.decision.word, verdict.decision.word, sys.stdout)}: {sanitise(verdict.because)}")
+    for fact in _facts(checked):
+        print(f"  {styled(fact, 'dim', sys.stdout)}")
     for depth, word, what, why in _actions(checked):
-        yield f"  {'  ' * depth}{word:5} {what}{f'  ({why})' if why else ''}"
+        mark = styled(word.ljust(5), word, sys.stdout)
+        print(f"  {'  ' * depth}{mark} {what}" + (styled(f"  ({why})", "dim", sys.stdout) if why else ""))
 
 
 def _facts(checked: Checked) -> Iterator[str]:
@@ -386,20 +378,3 @@ def _named(part: Judged) -> str:
 
 
 _WIDTH = 160  # characters of an action in a list; the whole text is what was typed
-
-
-def _tree(checked: Checked) -> Tree:
-    from rich.text import Text
-    from rich.tree import Tree
-
-    verdict = checked.verdict
-    word = verdict.decision.word
-    root = Tree(Text.assemble((word, f"bold {_COLOURS[word]}"), f": {sanitise(verdict.because)}"))
-    for fact in _facts(checked):
-        root.add(Text(fact, style="dim"))
-    branches = [root]
-    for depth, decision, what, why in _actions(checked):
-        del branches[depth + 1 :]
-        label = Text.assemble((f"{decision:5} ", _COLOURS[decision]), what, (f"  ({why})" if why else "", "dim"))
-        branches.append(branches[-1].add(label))
-    return root

@@ -34,7 +34,7 @@ class _Asked:
     due: float
     typing: bool
     top: int = 0
-    quiet_until: float | None = None
+    typed_at: float = 0.0
     settled: bool = False
     drawn: Drawn | None = field(default=None, repr=False)
 
@@ -141,12 +141,9 @@ class Prompt:
         """Whether a key now is an answer: the question has been on the screen, and no typing was going on, for `SETTLE_S`."""
         if asked.settled:
             return True
-        now = self._clock()
-        if asked.quiet_until is None:
-            shown = self._terminal.shown_at
-            asked.quiet_until = (now if shown is None else shown) + SETTLE_S
-        asked.settled = now >= asked.quiet_until
-        asked.quiet_until = now + SETTLE_S
+        now, shown = self._clock(), self._terminal.shown_at
+        asked.settled = shown is not None and now >= max(shown, asked.typed_at) + SETTLE_S
+        asked.typed_at = now
         return asked.settled
 
     def _scroll(self, asked: _Asked, key: bytes) -> None:

@@ -26,7 +26,7 @@ from guard.core.actions import (
     SqlAction,
     SystemAction,
 )
-from guard.core.places import canonical_host, endpoint, is_loopback
+from guard.core.places import canonical_host, endpoint, is_loopback, is_under_any
 from guard.core.predict_tools import HOME, Effect, Mount, Send, Touch, effects_of
 from guard.core.shell import read
 from guard.core.shell_values import Command, Reading, Redirect, Word, absolute
@@ -311,41 +311,46 @@ class _Oracle:
         return path if self.around.resolved is None else self.around.resolved(path, follows)
 
     def _one_path(self, word: Word, cwd: str | None) -> str | None:
-        """The second path of an operation; a word with a known folder stands for that folder."""
+        """The second path of an operation; of several files the first stands for all."""
         found = self._paths(word, cwd)
         return found[0][0] if found else None
 
     def _paths(self, word: Word, cwd: str | None) -> list[tuple[str, bool]] | None:
-        """What a word names, each with whether it stands for everything below; None where the text does not say."""
+        """What a word names, each with whether it stands for everything below; None where the text does not say.
+
+        Where only a beginning is known the path ends in `*`: some name there.
+        """
         if word.source == HOME and word.text:
             return [(self.around.home + word.text[1:], False)]
         if word.text is None:
-            folder, slash, _ = word.prefix.rpartition("/")
-            path = _place(cwd, folder or "/") if slash else None
-            return None if path is None else [(path, True)]
+            return self._begun(word, cwd)
         if not word.pattern:
             path = _place(cwd, word.text)
             return None if path is None else [(path, False)]
         return self._matches(word.text, cwd)
 
+    def _begun(self, word: Word, cwd: str | None) -> list[tuple[str, bool]] | None:
+        """A word of which a beginning is known. It may climb (`/tmp/$x` with x=../etc), so that it counts only where little is at stake."""
+        folder, slash, name = word.prefix.rpartition("/")
+        path = _place(cwd, folder or "/") if slash else None
+        if path is None or not (word.pattern or is_under_any(path, (self.around.workspace, *_TEMPORARY))):
+            return None
+        return [(f"{path.rstrip('/')}/{name}*", False)]
+
     def _matches(self, text: str, cwd: str | None) -> list[tuple[str, bool]] | None:
         path = _place(cwd, text)
         if path is None:
             return None
+        found = [] if self.around.matching is None else self.around.matching(path)
+        if 0 < len(found) <= _MAX_MATCHES:
+            return [(name, False) for name in found]
         parts = path.split("/")
-        first = next(at for at, part in enumerate(parts) if _GLOB & set(part))
-        if self.around.matching is not None:
-            found = self.around.matching(path)
-            if 0 < len(found) <= _MAX_MATCHES:
-                return [(name, False) for name in found]
-        else:
-            found = None
-        # without a list of files: `*` never stands for a hidden name, but `.s?h` does, and what follows a pattern is lost with it
-        if not found and (parts[first].startswith((".", "[")) or first < len(parts) - 1):
+        first = next((at for at, part in enumerate(parts) if _GLOB & set(part)), len(parts))
+        # `*` never stands for a hidden name, but `.s?h` does; and what follows a pattern is as unknown as the pattern
+        if first < len(parts) - 1 or (first < len(parts) and parts[first].startswith((".", "["))):
             return None
-        if found is not None and not found:
-            return [(path, False)]  # the shell hands on a pattern that matches nothing as it stands
-        return [("/".join(parts[:first]) or "/", True)]
+        everything = parts[-1] in ("*", "**") and (found or self.around.matching is None)
+        return [("/".join(parts[:-1]) or "/", True)] if everything else [(path, False)]
 
     def _send(self, effect: Send, index: int | None, actor: Actor | None) -> None:
         host = canonical_host(effect.host) if effect.host else None
@@ -379,6 +384,7 @@ def _listener(host: str, port: int | None, model_endpoints: frozenset[str]) -> L
 
 
 _PRIVATE_KEY = re.compile(r"-----BEGIN [A-Z ]*PRIVATE KEY-----")
+_TEMPORARY = ("/tmp", "/var/tmp", "/dev/shm")
 _MAX_PYTHON_DEPTH = 8
 _INJECTING = frozenset(
     {

@@ -11,8 +11,8 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 from guard.core.actions import FileOp
-from guard.core.shell_nested import interpreter
-from guard.core.shell_values import Word
+from guard.core.shell_nested import below, interpreter
+from guard.core.shell_values import Word, words_of
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -396,8 +396,14 @@ def _find(line: Line) -> Iterator[Effect]:
         if text in ("-fprint", "-fprintf", "-fls", "-fprint0"):
             yield Touch(op="write", path=line.words[at + 1])
     if "-delete" in texts:
+        chosen = any(text and text.startswith("-") and text not in _FIND_ALL for text in texts)
         for root in roots or [_HERE]:
-            yield Touch(op="delete", path=root, folder=True)
+            yield Touch(op="delete", path=below(root) if chosen else root, folder=None if chosen else True)
+
+
+_FIND_ALL = words_of(
+    "-H -L -P -delete -print -print0 -depth -d -xdev -mount -mindepth -maxdepth -type -o -a -ls -noleaf"
+)
 
 
 def _rsync(line: Line) -> Iterator[Effect]:
@@ -641,7 +647,7 @@ def _git_checkout(line: Line, folder: Word) -> Iterator[Effect]:
 def _git_rm(line: Line, folder: Word) -> Iterator[Effect]:
     if not line.has("cached", "n", "dry-run"):
         for word in line.operands:
-            yield Touch(op="delete", path=_below(folder, word), folder=True if line.has("r") else False)
+            yield Touch(op="delete", path=_below(folder, word), folder=line.has("r"))
 
 
 def _git_mv(line: Line, folder: Word) -> Iterator[Effect]:
@@ -858,14 +864,18 @@ _TOOLS: dict[str, tuple[str, Tool]] = {
     "rsync": ("e f P exclude include exclude-from rsh password-file port", _rsync),
     "scp": ("P i F o c l S J", _copied),
     "curl": (
-        "d data data-raw data-binary data-urlencode data-ascii json F form T upload-file X request H header o output K config b cookie "
-        "c cookie-jar u user A user-agent e referer m max-time x proxy E cert key cacert w write-out url retry connect-timeout "
-        "netrc-file resolve interface limit-rate max-redirs D dump-header C continue-at r range y Y z output-dir unix-socket",
+        (
+            "d data data-raw data-binary data-urlencode data-ascii json F form T upload-file X request H header o output K config b cookie "
+            "c cookie-jar u user A user-agent e referer m max-time x proxy E cert key cacert w write-out url retry connect-timeout "
+            "netrc-file resolve interface limit-rate max-redirs D dump-header C continue-at r range y Y z output-dir unix-socket"
+        ),
         _curl,
     ),
     "wget": (
-        "O output-document P directory-prefix post-data post-file body-data body-file method header U user-agent t tries T timeout o "
-        "output-file a append-output i input-file user password e execute l level A R D w wait Q",
+        (
+            "O output-document P directory-prefix post-data post-file body-data body-file method header U user-agent t tries T timeout o "
+            "output-file a append-output i input-file user password e execute l level A R D w wait Q"
+        ),
         _wget,
     ),
     "http": ("a auth o output", _httpie),

@@ -417,13 +417,15 @@ def _replaced(word: Word, mark: str, by: Word) -> Word:
         return word
     before = word.text.partition(mark)[0]
     if by.text is None:
-        return Word(text=None, source=word.source, prefix=before + (by.prefix if not before else ""))
+        alone = word.text == mark
+        prefix = before + (by.prefix if not before else "")
+        return Word(text=None, source=by.source if alone else word.source, prefix=prefix, pattern=alone and by.pattern)
     return Word(text=word.text.replace(mark, by.text), source=word.source)
 
 
 def _find(args: Sequence[Word], _: str | None) -> list[Inner]:
     texts = [word.text for word in args]
-    below = _find_root(args)
+    place = _find_root(args)
     found: list[Inner] = []
     at = 0
     while at < len(args):
@@ -434,7 +436,7 @@ def _find(args: Sequence[Word], _: str | None) -> list[Inner]:
             (i for i in range(at + 1, len(args)) if texts[i] == ";" or (texts[i] == "+" and texts[i - 1] == "{}")),
             len(args),
         )
-        words = tuple(_replaced(word, "{}", below) for word in args[at + 1 : end])
+        words = tuple(_replaced(word, "{}", place) for word in args[at + 1 : end])
         if words:
             found.append(Inner(via=f"find {texts[at]}", words=words))
         at = end + 1
@@ -450,12 +452,18 @@ def _find_root(args: Sequence[Word]) -> Word:
         if word.text is not None and word.text[:1] in ("-", "(", "!"):
             break
         roots.append(word)
-    if not roots:
-        return Word(text=None, prefix="./")
     if len(roots) > 1:
         return UNKNOWN
-    root = roots[0]
-    return Word(text=None, prefix=(root.text.rstrip("/") + "/") if root.text is not None else root.prefix)
+    return below(roots[0]) if roots else below(Word(text="."))
+
+
+def below(folder: Word) -> Word:
+    """Some name at or below a folder."""
+    if folder.text is None:
+        return Word(text=None, prefix=folder.prefix, source=folder.source)
+    return Word(
+        text=None, prefix=folder.text.rstrip("/") + "/", source=f"{folder.source or folder.text}/…", pattern=True
+    )
 
 
 def _ssh(args: Sequence[Word], stdin: str | None) -> list[Inner]:
@@ -467,9 +475,10 @@ def _ssh(args: Sequence[Word], stdin: str | None) -> list[Inner]:
         )
         if code:
             found.append(Inner(via="ssh -o", code=code.group(1)))
-    at = _past_options(args, "BbcDEeFIiJLlmOopQRSWw", frozenset())
-    if at is None or at >= len(args):
+    start = _past_options(args, "BbcDEeFIiJLlmOopQRSWw", frozenset())
+    if start is None or start >= len(args):
         return found
+    at = start
     host = args[at].text or "?"
     behind = args[at + 1 :]  # options may stand behind the host as well
     rest = behind[_past_options(behind, "BbcDEeFIiJLlmOopQRSWw", frozenset()) or 0 :]

@@ -270,11 +270,18 @@ class _Parser:
         here = self.text[self.at : self.at + 2]
         if here in ("&&", "||"):
             self.at += 2
-        elif here[:1] in (";", "&") and here != ";;" and here not in (";&",):
+            self._gap(newlines=True)
+            if not made_progress or self.at >= len(self.text) or self._stands_closer():
+                self._wrong()
+        elif here[:1] in (";", "&") and here not in (";;", ";&"):
             self.at += 1
-        elif not made_progress and here[:1] not in (")", ";", "\n", ""):
-            self._wrong()
-            self.at += 1
+        elif here[:1] not in (")", ";", "\n", "") and not self._stands_closer():
+            self._wrong()  # two commands with nothing between them
+            self.at += 0 if made_progress else 1
+
+    def _stands_closer(self) -> bool:
+        word = _RESERVED.match(self.text, self.at)
+        return self.text.startswith(")", self.at) or (word is not None and word.group() not in _OPENERS)
 
     def _closer(self) -> str:
         char = self.text[self.at]
@@ -306,14 +313,17 @@ class _Parser:
             self._gap()
             if self.text.startswith("|", self.at) and not self.text.startswith("||", self.at):
                 self.at += 2 if self.text.startswith("|&", self.at) else 1
-                if node is None:
+                if node is None or not self._more_follows():
                     self._wrong()
-                self._gap(newlines=True)
                 continue
             break
         if len(stages) > 1:
             return Pipeline(stages=tuple(stages))
         return stages[0] if stages else None
+
+    def _more_follows(self) -> bool:
+        self._gap(newlines=True)
+        return self.at < len(self.text)
 
     # --- commands
 

@@ -54,11 +54,12 @@ class Continued:
 CONTINUED: Final = Continued()
 Done = Give | Later | Continued | int
 Judge = Callable[[Task, Action], bytes | None]
+"""Records and returns, or raises to refuse or to wait; where the verdict rests on a file's content it returns that content, and this very content
+is put in place."""
 
 
 class Files:
-    """Performs file calls. `judge(task, action)` records and returns, or raises to refuse or to wait; where the verdict of a rename rests on
-    the file's content it returns that content, and this very content is put in place."""
+    """Performs file calls."""
 
     def __init__(self, paths: Paths, identity: Identity, judge: Judge) -> None:
         self.paths, self.identity, self.judge = paths, identity, judge
@@ -216,10 +217,14 @@ class Files:
     def _create(self, task: Task, slot: Slot, path: bytes, flags: int, mode: int) -> Done | None:
         if path.endswith(b"/"):
             raise IsADirectoryError(errno.EISDIR, "a folder cannot be made by open")
-        self.judge(task, FileAction(op="create", path=os.fsdecode(slot.name)))
+        if slot.folder.startswith(b"/proc/"):
+            raise FileNotFoundError(errno.ENOENT, "nothing can be made in procfs")
+        content = self.judge(task, FileAction(op="create", path=os.fsdecode(slot.name)))
         try:
             with self._as(task):
                 self.identity.take_umask(task)
+                if content is not None:  # judged as a file that is and stays empty
+                    flags = (flags & ~os.O_ACCMODE) | os.O_RDONLY
                 made = os.open(slot.last, _ours(flags) | os.O_CREAT | os.O_EXCL, mode & 0o7777, dir_fd=slot.descriptor)
         except FileExistsError:
             if flags & os.O_EXCL:
@@ -325,9 +330,13 @@ class Files:
                 to = os.fsdecode(slot.name)
                 if os.fstat(found.descriptor).st_nlink == 0:
                     self.judge(task, FileAction(op="create", path=to))
+                    content = None
                 else:
-                    self.judge(task, FileAction(op="link", path=os.fsdecode(found.name), to=to))
+                    content = self.judge(task, FileAction(op="link", path=os.fsdecode(found.name), to=to))
                 with self._as(task):
+                    if content is not None:
+                        self._put_copy(found, slot, content)
+                        return 0
                     os.link(
                         self.paths.by_descriptor(found.descriptor), slot.last, dst_dir_fd=slot.descriptor, follow_symlinks=True
                     )
@@ -336,6 +345,17 @@ class Files:
         finally:
             os.close(found.descriptor)
         return 0
+
+    @staticmethod
+    def _put_copy(found: Found, slot: Slot, content: bytes) -> None:
+        """A link judged by content becomes a file of its own, which nobody has open."""
+        what = os.fstat(found.descriptor)
+        make = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
+        writer = os.open(slot.last, make, stat.S_IMODE(what.st_mode) & 0o777, dir_fd=slot.descriptor)
+        try:
+            _write_whole(writer, content)
+        finally:
+            os.close(writer)
 
     def symlink(self, task: Task, target: bytes, dirfd: int, path: bytes) -> int:
         """symlink(2): only the new name is judged; what is reached through it is resolved and judged at each use."""

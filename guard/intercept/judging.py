@@ -33,6 +33,13 @@ _CONTENT_LIMIT: Final = 1 << 20  # bytes of a configuration file that are read t
 _RETRY_S: Final = 1800.0  # how long an answer that came after the call's deadline waits for the retry (CONTRACT: 30 minutes)
 
 
+_MOUNTERS: Final = frozenset(("bwrap",))  # make empty files as mount points, as Claude Code's and Codex's sandboxes do
+_MOUNT_POINT: Final = Verdict(
+    decision=Decision.ALLOW,
+    rules=("guard/mount-point",),
+    because="an empty file or folder that a sandbox mounts something over",
+    source="default",
+)
 _UNSCORED: Final = Harm(score=0.0, label="none")  # what is not the classifier's business adds nothing
 
 
@@ -119,6 +126,8 @@ class Bench:
                 return self.judge(task, action)
         else:
             action, verdict, content = self._informed(task, action)
+        if verdict.decision is not Decision.ALLOW and self._is_mount_point(task, action):
+            verdict, content = _MOUNT_POINT, b""
         self._settle(task.tgid, action, verdict, ask=ask)
         return content
 
@@ -164,6 +173,19 @@ class Bench:
             case _:
                 return action, context
 
+    def _is_mount_point(self, task: Task, action: Action) -> bool:
+        """Whether a sandbox makes a file or folder to mount something over it, where another name in the same folder would be allowed.
+
+        It is made empty and its maker cannot write into it, so that what lies there says nothing to whoever reads it later.
+        """
+        if not isinstance(action, FileAction) or action.op != "create":
+            return False
+        actor = self.actor(task)
+        if actor is None or not actor.verified or actor.name not in _MOUNTERS:
+            return False
+        beside = replace(action, path=os.path.join(os.path.dirname(action.path), "mount-point"))
+        return self.matcher.judge(beside).decision is Decision.ALLOW
+
     def actor(self, task: Task) -> Actor | None:
         """The program that acts, from the guard's own record."""
         program = self.lineage.program(task.tgid)
@@ -178,8 +200,11 @@ class Bench:
         return self.matcher.judge(FileAction(op="write", path=path)).decision is Decision.ALLOW
 
     def _sets(self, action: FileAction) -> tuple[tuple[str, ...] | None, bytes | None]:
-        """Which configuration keys a finished file would change where it is renamed to, with its content; None where that is not known."""
-        if action.op != "rename" or action.to is None:
+        """Which configuration keys the action changes, with the content that says so; None where that is not known.
+
+        Known is a finished file that is renamed or linked into place.
+        """
+        if action.op not in ("rename", "link") or action.to is None:
             return None, None
         try:
             new = _small_file(action.path)

@@ -92,7 +92,7 @@ class Control(asyncio.Protocol):
             self._ended(problem)
 
     def connection_lost(self, exc: Exception | None) -> None:
-        self._ended(WireError("the guard is gone"))
+        self._ended(WireError("the guard is gone" if exc is None else f"the guard is gone: {exc}"))
 
 
 class Proxy:

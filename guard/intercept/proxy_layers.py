@@ -10,6 +10,7 @@ What never enters: the guard's control socket, verdicts being made, the kernel's
 
 from __future__ import annotations
 
+import re
 from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
@@ -445,28 +446,30 @@ class Stream(http_layer.HttpStream):
     # The head.
 
     def state_wait_for_request_headers(self, event: RequestHeaders) -> Commands[None]:
-        request = event.request
-        if len(request.headers.get_all("host")) > 1 or request.method.upper() == "CONNECT":
-            yield from self._refuse_unseen(event)
+        problem = _cannot_be_judged(event.request)
+        if problem is not None:
+            yield from self._refuse_unseen(event, problem)
             return
-        _drop_h2c_upgrade(request)
+        _drop_h2c_upgrade(event.request)
         yield from super().state_wait_for_request_headers(event)
         if self.client_state == self.state_consume_request_body and not event.end_stream:
             yield from self._wait()
 
-    def _refuse_unseen(self, event: RequestHeaders) -> Commands[None]:
-        """What cannot be inspected is judged for the record and refused whatever the verdict: tunnels, two Host headers."""
+    def _refuse_unseen(self, event: RequestHeaders, problem: str) -> Commands[None]:
+        """Asks for the record, and refuses whatever the verdict."""
         self.flow = http.HTTPFlow(self.context.client, self.context.server)
         self.flow.request = event.request
         answer = yield from _judge(self._action(b"", complete=event.end_stream))
-        if answer.allow:
-            because = (
-                "a tunnel through a proxy cannot be inspected"
-                if event.request.method.upper() == "CONNECT"
-                else ("a request with two Host headers cannot be judged")
-            )
-            answer = Answer(allow=False, because=because)
-        yield from self._refuse(answer)
+        yield from self._refuse(Answer(allow=False, because=problem) if answer.allow else answer)
+
+    def make_server_connection(self) -> Commands[bool]:
+        """A body of HTTP/2 without a length would reach an HTTP/1 server as requests of its own: it gets a frame."""
+        made = yield from super().make_server_connection()
+        request = self.flow.request
+        downgraded = made and request.is_http2 and self.context.server.alpn != H2
+        if downgraded and "content-length" not in request.headers and (request.stream or request.raw_content):
+            request.headers["transfer-encoding"] = "chunked"
+        return made
 
     # The body.
 
@@ -586,6 +589,20 @@ def _text(data: bytes) -> str:
 def _head_bytes(request: http.Request) -> bytes:
     data = request.data
     return b"%s %s%s\n%s" % (data.method, data.authority, data.path, bytes(data.headers))
+
+
+def _cannot_be_judged(request: http.Request) -> str | None:
+    """Why what servers make of this request may differ from what is judged; None where it cannot."""
+    if request.method.upper() == "CONNECT":
+        return "a tunnel through a proxy cannot be inspected"
+    if len(request.headers.get_all("host")) > 1:
+        return "a request with two Host headers cannot be judged"
+    if _BLANK.search(request.data.method + request.data.path + request.data.authority):
+        return "a request with blanks in its first line cannot be judged"
+    return None
+
+
+_BLANK = re.compile(rb"[\x00-\x20\x7f]")
 
 
 def _drop_h2c_upgrade(request: http.Request) -> None:

@@ -74,9 +74,13 @@ def read(text: str, file: str) -> Node:
 def _syntax(problem: yaml.MarkedYAMLError, file: str) -> str:
     mark = problem.problem_mark or problem.context_mark
     place = f"{file}:{mark.line + 1}:{mark.column + 1}" if mark else f"{file}:1:1"
-    what = problem.problem or "not YAML"
+    what, around = problem.problem or "not YAML", problem.context or ""
     if "unknown escape" in what:
         return f"{place}: a backslash in double quotes starts a YAML escape, and this one does not exist; write the text in single quotes"
+    if "tab" in what:
+        return f"{place}: a tab; indentation is made of spaces"
+    if "tag" in around or "alias" in around or "anchor" in around:
+        return f"{place}: a value that starts with `!`, `*` or `&` must be in quotes"
     if "cannot start any token" in what:
         return f"{place}: this character cannot start a value; put the value in quotes"
     if "mapping values are not allowed" in what:
@@ -143,7 +147,7 @@ class _Builder:
         return found
 
     def _key(self, event: Any, depth: int) -> Node:
-        if isinstance(event, yaml.ScalarEvent) and event.value == "<<" and event.style is None:
+        if isinstance(event, yaml.ScalarEvent) and event.value == "<<" and not event.style:
             self._stop(event, "`<<`: merges are not used in policies; use `extends` or `lists:`")
         key = self._node(event, depth + 1)
         if not isinstance(key.value, str):

@@ -149,6 +149,8 @@ def _message(error: Any, path: tuple[int | str, ...], node: Node) -> str:
             return f"`{last}` is missing{where}"
         case "literal_error":
             words = _literals(error["ctx"]["expected"])
+            if str(node.value) in words:
+                return f"`{last}` is {_shown(node)} in quotes, a text; expected the number {one_of(words)}"
             return f"`{last}` is {_shown(node)}; expected {one_of(words)}{did_you_mean(str(node.value), words)}"
         case "too_short":
             return f"`{last}` is empty; leave it out, or say what belongs to it"

@@ -30,15 +30,15 @@ def secured(peer: Peer, made: socket.socket, name: str = "api.test", *alpn: str)
     return context.wrap_socket(made, server_hostname=name)
 
 
-def curl(peer: Peer, server: Listener, *options: str, names: tuple[str, ...] = ("api.test",)) -> str:
-    """Runs curl towards https://api.test/, redirected as the kernel edge would."""
+def curl(peer: Peer, server: Listener, *options: str, names: tuple[str, ...] = ("api.test",), said: bytes = b"") -> str:
+    """Runs curl, with `said` on its stdin, towards https://api.test/, redirected as the kernel edge would."""
     placeholder = peer.unannounced()
     port = placeholder.getsockname()[1]
     placeholder.close()
     peer.announce(port, server.address, names)
     command = ["curl", "-sS", "--max-time", "20", "--local-port", str(port), "--cacert", str(peer.ca), *options]
     command += ["--connect-to", f"::127.0.0.1:{peer.ready['port4']}", "-w", " %{http_code} %{http_version}"]
-    return subprocess.run(command, capture_output=True, text=True, check=False).stdout
+    return subprocess.run(command, input=said, capture_output=True, check=False).stdout.decode()
 
 
 def test_https_is_judged_like_http_and_the_server_is_reached_after_the_verdict(start: Start, authority: TestCa) -> None:
@@ -96,6 +96,38 @@ def test_curl_gets_its_answer_with_every_pair_of_http_versions(
     with Listener(talk, tls=authority.server("api.test", alpn=both)) as server:
         assert curl(peer, server, option, "-d", "data", "https://api.test/x") == expected
     assert [(a["method"], a["url_path"], a["body"]) for a in peer.actions] == [("POST", "/x", "data")]
+
+
+SMUGGLED = b"GET /smuggled HTTP/1.1\r\nHost: api.test\r\n\r\n"
+
+
+@pytest.mark.parametrize("said", [SMUGGLED, SMUGGLED * 4000])
+def test_an_http2_body_without_a_length_does_not_become_requests_of_an_http1_server(
+    start: Start, authority: TestCa, said: bytes
+) -> None:
+    peer = start(allow_all)
+    with Listener(http1, tls=authority.server("api.test")) as server:
+        answer = curl(peer, server, "--http2", "-T", "-", "https://api.test/up", said=said)
+        assert answer == f"{len(said)} bytes of body 200 2"
+        assert bytes(server.received) == b"PUT /up HTTP/1.1\n" + said + b"\n"
+    assert [action["url_path"] for action in peer.actions] == ["/up"]
+
+
+def test_a_large_http2_upload_that_is_blocked_gets_its_answer(start: Start, authority: TestCa) -> None:
+    peer = start(reads_only)
+    with Listener(http2, tls=authority.server("api.test", alpn=("h2",))) as server:
+        answer = curl(peer, server, "--http2", "-T", "-", "https://api.test/up", said=bytes(3_000_000))
+        assert ("blocked_by_guard" in answer, answer.endswith("403 2")) == (True, True)
+        assert server.accepted == 0
+
+
+def test_http2_without_tls_is_judged_request_by_request(start: Start) -> None:
+    peer = start(lambda action: BLOCK if action["url_path"] == "/two" else ALLOW)
+    with Listener(http2) as server:
+        answer = curl(peer, server, "--http2-prior-knowledge", "http://api.test/one", "http://api.test/two")
+        assert ("0 bytes of body 200 2" in answer, "blocked_by_guard" in answer) == (True, True)
+        assert bytes(server.received) == b"GET /one HTTP/2\n"
+    assert [(action["protocol"], action["url_path"]) for action in peer.actions] == [("http", "/one"), ("http", "/two")]
 
 
 def test_each_http2_request_is_judged_and_a_block_leaves_the_others_alone(start: Start, authority: TestCa) -> None:

@@ -51,7 +51,7 @@ def write(
         "method": {
             "features": f"presence of hashed byte n-grams, 1 to {features.N_MAX}, in {1 << features.BITS} buckets, hashed inside the graph; "
             "divided by the square root of their number",
-            "harm_head": f"logistic regression (liblinear, C {fit.INVERSE_PENALTY}, seed {fit.SEED}), weights as float16",
+            "harm_head": f"logistic regression (liblinear, C {fit.INVERSE_PENALTY}, seed {fit.SEED}), rare n-grams penalised less, weights as float16",
             "label_head": "one logistic regression per label over harmful rows, weights as int8; `none` below the ask threshold",
             "calibration": {
                 "kind": "Platt, fitted on rows scored by models that never saw their sources; folded into the graph",

