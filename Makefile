@@ -44,5 +44,5 @@ $(VENV)/.installed: pyproject.toml .ci/find-python
 	touch $@
 
 $(VENV)/.dev: $(VENV)/.installed
-	$(PIP) install --group dev
+	$(PIP) install --group dev --editable '.[train]'
 	touch $@

@@ -73,9 +73,13 @@ def state_folder(environ: Mapping[str, str], *, make: bool = True) -> Path:
     except FileNotFoundError:
         return folder
     except OSError as problem:
-        raise AuditError(f"cannot make the state folder `{folder}`: {problem.strerror}; set GUARD_HOME to a folder you can write") from problem
+        raise AuditError(
+            f"cannot make the state folder `{folder}`: {problem.strerror}; set GUARD_HOME to a folder you can write"
+        ) from problem
     if status.st_uid != os.geteuid():
-        raise AuditError(f"the state folder `{folder}` belongs to user {status.st_uid}; set GUARD_HOME to a folder of your own")
+        raise AuditError(
+            f"the state folder `{folder}` belongs to user {status.st_uid}; set GUARD_HOME to a folder of your own"
+        )
     if status.st_mode & 0o077 and make:
         folder.chmod(0o700)
     return folder
@@ -106,7 +110,8 @@ def new_session(state: Path, *, time_ns: int | None = None) -> tuple[str, int]:
         name = f"{time.strftime('%Y%m%d-%H%M%S', time.gmtime(seconds))}-{micros:05x}{os.urandom(2).hex()[:3]}"
         folder = state / "sessions" / name
         try:
-            folder.mkdir(mode=0o700, parents=True)
+            folder.parent.mkdir(mode=0o700, exist_ok=True)
+            folder.mkdir(mode=0o700)
         except FileExistsError:
             continue
         except OSError as problem:
@@ -166,8 +171,12 @@ def find_session(state: Path, name: str) -> str:
     if name in found or len(found) == 1:
         return name if name in found else found[0]
     if found:
-        raise NoSuchSessionError(f"`{name}` begins {len(found)} sessions: {', '.join(found[:5])}{' …' if len(found) > 5 else ''}; give more of the id")
-    raise NoSuchSessionError(f"no session `{name}` in `{state}`; the last one is `{known[-1]}` (`guard log --session last`)")
+        raise NoSuchSessionError(
+            f"`{name}` begins {len(found)} sessions: {', '.join(found[:5])}{' …' if len(found) > 5 else ''}; give more of the id"
+        )
+    raise NoSuchSessionError(
+        f"no session `{name}` in `{state}`; the last one is `{known[-1]}` (`guard log --session last`)"
+    )
 
 
 class Ingest:
@@ -211,7 +220,9 @@ class Ingest:
 
     def _place(self, session: str) -> tuple[int, int, int, bytes]:
         start = hashlib.sha256(session.encode()).digest()
-        self.db.execute("INSERT OR IGNORE INTO sessions (id, position, rows, chain) VALUES (?, 0, 0, ?)", (session, start))
+        self.db.execute(
+            "INSERT OR IGNORE INTO sessions (id, position, rows, chain) VALUES (?, 0, 0, ?)", (session, start)
+        )
         row = self.db.execute("SELECT number, position, rows, chain FROM sessions WHERE id = ?", (session,)).fetchone()
         return int(row[0]), int(row[1]), int(row[2]), bytes(row[3])
 
@@ -261,7 +272,9 @@ class Log:
         """Closes the database."""
         self._ingest.close()
 
-    def rows(self, session: str | None = None, which: Filter = ALL, *, after: int = 0, limit: int | None = None) -> Iterator[Row]:
+    def rows(
+        self, session: str | None = None, which: Filter = ALL, *, after: int = 0, limit: int | None = None
+    ) -> Iterator[Row]:
         """Rows of one session or of all, in their order; the last `limit` of them where it is given, those numbered above `after`."""
         where, values = which.where()
         query = f"SELECT row, line FROM evidence WHERE session = ? AND row > ? AND {where} ORDER BY row"
@@ -296,7 +309,8 @@ class Log:
         """The number of the first row whose hash does not follow from the row before; None where all do."""
         chain = hashlib.sha256(session.encode()).digest()
         rows = self._db.execute(
-            "SELECT row, line, chain FROM evidence WHERE session = (SELECT number FROM sessions WHERE id = ?) ORDER BY row", (session,)
+            "SELECT row, line, chain FROM evidence WHERE session = (SELECT number FROM sessions WHERE id = ?) ORDER BY row",
+            (session,),
         )
         expected = 1
         for number, line, kept in rows:
@@ -351,7 +365,17 @@ def _chained(session: int, rows: int, chain: bytes, lines: list[bytes]) -> tuple
         chain = _linked(chain, line)
         plain = _parsed(line) or {"event": "damaged"}
         found.append(
-            (session, number, plain.get("time_ns"), plain.get("pid"), plain.get("event"), plain.get("kind"), plain.get("decision"), line, chain)
+            (
+                session,
+                number,
+                plain.get("time_ns"),
+                plain.get("pid"),
+                plain.get("event"),
+                plain.get("kind"),
+                plain.get("decision"),
+                line,
+                chain,
+            )
         )
     return found, chain
 
@@ -379,7 +403,9 @@ def _opened(state: Path) -> sqlite3.Connection:
     try:
         return _connected(path)
     except sqlite3.OperationalError as problem:
-        raise AuditError(f"cannot open `{path}`: {problem}; the evidence itself is in `{state / 'sessions'}`") from problem
+        raise AuditError(
+            f"cannot open `{path}`: {problem}; the evidence itself is in `{state / 'sessions'}`"
+        ) from problem
     except sqlite3.DatabaseError:
         _put_aside(state)
         return _connected(path)
@@ -402,7 +428,9 @@ def _connected(path: Path) -> sqlite3.Connection:
         db.executescript("PRAGMA journal_mode = WAL; PRAGMA synchronous = NORMAL;")
         version = db.execute("PRAGMA user_version").fetchone()[0]
         if version not in (0, SCHEMA):
-            raise sqlite3.OperationalError(f"written by another version of guard (schema {version}, this one has {SCHEMA})")
+            raise sqlite3.OperationalError(
+                f"written by another version of guard (schema {version}, this one has {SCHEMA})"
+            )
         db.executescript(f"{_TABLES}PRAGMA user_version = {SCHEMA};")
     except BaseException:
         db.close()

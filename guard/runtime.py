@@ -16,7 +16,7 @@ import socket
 import sys
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, NoReturn, Protocol
 
@@ -83,19 +83,25 @@ def run(options: Options, environ: Mapping[str, str], make_asker: Callable[[Term
     """Runs COMMAND under the guard and gives the exit status of the contract. Raises CannotRun where COMMAND was not started."""
     path = _executable(options.command[0], environ)
     if path is None:
-        print(f"guard: `{options.command[0]}`: command not found", file=sys.stderr)
+        _say(f"`{options.command[0]}`: command not found")
         return 127
     if not os.access(path, os.X_OK) or os.path.isdir(path):
-        print(f"guard: `{options.command[0]}`: cannot be executed", file=sys.stderr)
+        _say(f"`{options.command[0]}`: cannot be executed")
         return 126
     if _is_nested():
-        print("guard: already under a guard, which decides; this one adds nothing", file=sys.stderr)
+        _say("already under a guard, which decides; this one adds nothing")
         os.execve(path, options.command, dict(environ))
     try:
         session = _Session(options, environ, path)
     except (AuditError, PolicyError) as problem:
         raise CannotRun(str(problem)) from problem
     return session.run(make_asker)
+
+
+def _say(text: str) -> None:
+    from guard.core.visible import sanitise
+
+    sys.stderr.write(f"guard: {sanitise(text)}\n")
 
 
 def _executable(name: str, environ: Mapping[str, str]) -> str | None:
@@ -137,9 +143,14 @@ def _model(options: Options, cache: Path) -> _Model | None:
 
     try:
         folder = default_model_folder()
-        stamps = [(s.st_mtime_ns, s.st_size, s.st_ino) for s in (os.stat(folder / "model.onnx"), os.stat(folder / "card.yaml"))]
+        stamps = [
+            (s.st_mtime_ns, s.st_size, s.st_ino)
+            for s in (os.stat(folder / "model.onnx"), os.stat(folder / "card.yaml"))
+        ]
     except (ModelError, OSError) as problem:
-        raise CannotRun(f"the classifier cannot be used ({problem}): reinstall guardproxy, or run with --no-model") from problem
+        raise CannotRun(
+            f"the classifier cannot be used ({problem}): reinstall guardproxy, or run with --no-model"
+        ) from problem
     kept = cache / "model.json"
     wanted = [str(folder), stamps]
     try:
@@ -165,6 +176,7 @@ class _Session:
 
     def __init__(self, options: Options, environ: Mapping[str, str], path: str) -> None:
         self.options, self.environ, self.path = options, dict(environ), path
+        self.cwd = os.getcwd()
         if kernel.MACHINE not in syscalls.ARCHES:
             raise CannotRun(f"no system call table for `{kernel.MACHINE}`: x86_64 and aarch64 are supported")
         self.workspace = os.path.realpath(options.workspace or os.getcwd())
@@ -173,12 +185,10 @@ class _Session:
         self.state = state_folder(environ)
         cache = self.state / "cache"
         cache.mkdir(mode=0o700, exist_ok=True)
-        files = [p for p in options.policies if "/" in p or p.endswith((".yaml", ".yml"))]
-        places = find_places(workspace=self.workspace, environ=environ, state_folder=str(self.state), policy_files=files)
+        places = find_places(workspace=self.workspace, environ=environ, state_folder=str(self.state))
         self.program: Program = load(options.policies, places=places, state_folder=self.state)
-        self.places: Places = find_places(
-            workspace=self.workspace, environ=environ, state_folder=str(self.state), policy_files=tuple(self.program.files)
-        ) if set(self.program.files) - set(files) else places
+        loaded = tuple(os.path.realpath(file) for file in self.program.files)
+        self.places: Places = replace(places, guard=tuple(dict.fromkeys((*places.guard, *loaded))))
         self.model = _model(options, cache)
         thresholds = {"model.ask_threshold": self.model.ask_threshold} if self.model else None
         self.matcher = Matcher(self.program, self.places, thresholds=thresholds, today=time.strftime("%Y-%m-%d"))
@@ -228,7 +238,7 @@ class _Session:
                 os.close(lifeline_write)
                 os.close(report_read)
                 self._receive(theirs, report_write, lifeline_read, runtime_pid)
-            except BaseException as problem:
+            except BaseException as problem:  # noqa: BLE001 - the end of this process: it says why
                 _fail_alone(theirs, problem)
             os._exit(OWN_FAILURE)
         theirs.close()
@@ -241,9 +251,9 @@ class _Session:
         self._let_go_of_streams()
         loop = _Loop(self, ours, report_read)
         loop.run()
+        _end(receiver, _END_S)  # it ends by itself when the last task of the tree is gone, and writes the end of the evidence
         os.close(lifeline_write)
         ours.close()
-        _end(receiver, _END_S)
         return self._exit_status()
 
     def _let_go_of_streams(self) -> None:
@@ -263,9 +273,9 @@ class _Session:
 
     def _exit_status(self) -> int:
         if self.failure and self.status is not None:
-            print(f"guard: {self.failure}", file=sys.stderr)
+            _say(self.failure)
         if self.status is None:
-            print(f"guard: {self.failure or 'the session ended without a status'}", file=sys.stderr)
+            _say(self.failure or "the session ended without a status")
             return OWN_FAILURE
         if os.WIFSIGNALED(self.status):
             return 128 + os.WTERMSIG(self.status)
@@ -307,14 +317,16 @@ class _Session:
         os.dup2(errors, 2)
         os.chdir("/")
         _thread.start_new_thread(_die_with, (lifeline,))
-        data, descriptors, _, _ = socket.recv_fds(our_end, 1, 1)
+        _, descriptors, _, _ = socket.recv_fds(our_end, 1, 1)
         our_end.close()
         if not descriptors:
             os._exit(OWN_FAILURE)  # the keeper has said why
         kernel.set_sync_wake_up(descriptors[0])
         kernel.be_unreadable()
-        soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-        resource.setrlimit(resource.RLIMIT_NOFILE, (min(hard, 65536) if hard != resource.RLIM_INFINITY else 65536, hard))
+        _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+        resource.setrlimit(
+            resource.RLIMIT_NOFILE, (min(hard, 65536) if hard != resource.RLIM_INFINITY else 65536, hard)
+        )
         model = self.model
         scores = Scores(
             model_id=model.model_id if model else "",
@@ -348,7 +360,7 @@ class _Session:
             0,
             "start",
             command=self.options.command,
-            cwd=os.getcwd(),
+            cwd=self.cwd,
             workspace=self.workspace,
             task=self.options.task,
             policy=self.program.policy_id,
@@ -358,8 +370,7 @@ class _Session:
         gc.collect()
         gc.freeze()
         receiver.run()
-        status = _keeper_status(keeper_pid)
-        receiver.bench.event(0, "end", status=status)
+        receiver.bench.event(0, "end", status=_keeper_status(keeper_pid))
         for pid in (scores.pid, proxy.pid):
             if pid > 0:
                 os.kill(pid, signal.SIGKILL)
@@ -367,15 +378,21 @@ class _Session:
 
 
 def _forked_keeper(
-    launch: keeper.Launch, agent_end: socket.socket, report: int, lifeline: int, life_read: int, life_write: int, our_end: socket.socket
+    launch: keeper.Launch,
+    agent_end: socket.socket,
+    report: int,
+    lifeline: int,
+    life_read: int,
+    life_write: int,
+    our_end: socket.socket,
 ) -> int:
     """The keeper must not hold the write end of its own lifeline, nor our end of the handover."""
     pid = os.fork()
-    if pid:
-        return pid
-    os.close(life_write)
-    our_end.close()
-    keeper.keep(launch, agent_end, report, (lifeline, life_read))
+    if pid == 0:
+        os.close(life_write)
+        our_end.close()
+        keeper.keep(launch, agent_end, report, (lifeline, life_read))
+    return pid
 
 
 def _keeper_status(pid: int) -> int:

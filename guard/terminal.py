@@ -40,7 +40,9 @@ class Terminal:
     where it is something else and is inherited untouched. `hung_up` tells that the real terminal is gone (EOF to every question).
     """
 
-    def __init__(self, real: int, *, shared: bool, is_terminal: tuple[bool, bool, bool], clock: Callable[[], float]) -> None:
+    def __init__(
+        self, real: int, *, shared: bool, is_terminal: tuple[bool, bool, bool], clock: Callable[[], float]
+    ) -> None:
         self._real = real
         self._shared = shared
         self._clock = clock
@@ -70,7 +72,9 @@ class Terminal:
         self._enter_raw()
 
     @classmethod
-    def open(cls, fds: tuple[int, int, int] = (0, 1, 2), clock: Callable[[], float] = time.monotonic) -> Terminal | None:
+    def open(
+        cls, fds: tuple[int, int, int] = (0, 1, 2), clock: Callable[[], float] = time.monotonic
+    ) -> Terminal | None:
         """The terminal behind these descriptors, with a pseudo-terminal beside it; None where none of them is a terminal.
 
         Where they are different terminals, the first one counts and the others are inherited like files. Raises OSError where the
@@ -371,7 +375,13 @@ class Terminal:
         return sent
 
     def _say_lines(self) -> None:
-        if not self._lines or self._asking or self._to_screen or unfinished(self._tail) or (self._modes.alternate and not self._closed):
+        if (
+            not self._lines
+            or self._asking
+            or self._to_screen
+            or unfinished(self._tail)
+            or (self._modes.alternate and not self._closed)
+        ):
             return
         fresh = b"" if not self._tail or self._tail.endswith(b"\n") else b"\r\n"
         text = "".join(f"{line}\r\n" for line in self._lines)
@@ -417,7 +427,15 @@ class Terminal:
             return
         raw: list[Any] = termios.tcgetattr(self._real)
         raw[_IFLAG] &= ~(
-            termios.IGNBRK | termios.BRKINT | termios.PARMRK | termios.ISTRIP | termios.INLCR | termios.IGNCR | termios.ICRNL | termios.IXON | termios.IXOFF
+            termios.IGNBRK
+            | termios.BRKINT
+            | termios.PARMRK
+            | termios.ISTRIP
+            | termios.INLCR
+            | termios.IGNCR
+            | termios.ICRNL
+            | termios.IXON
+            | termios.IXOFF
         )
         raw[_OFLAG] &= ~termios.OPOST
         raw[_LFLAG] &= ~(termios.ECHO | termios.ECHONL | termios.ICANON | termios.ISIG | termios.IEXTEN)

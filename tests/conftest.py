@@ -9,6 +9,10 @@ from pathlib import Path
 import hypothesis
 import pytest
 
+# onnxruntime's builds send usage data unless told otherwise. The program tells it itself (tests/test_packaging.py); this is for tests
+# that import it directly.
+os.environ["ORT_DISABLE_TELEMETRY"] = "1"
+
 # No deadline in either: a slow machine is no wrong answer. `deep` is for before a release: it takes about twenty times as long.
 hypothesis.settings.register_profile("fast", max_examples=100, deadline=None, derandomize=True)
 hypothesis.settings.register_profile("deep", max_examples=2000, deadline=None)

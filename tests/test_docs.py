@@ -12,7 +12,7 @@ import pytest
 
 from guard import __version__
 from guard.core.actions import FILE_OPS, HARM_LABELS, KINDS
-from guard.policy import fields
+from guard.policy import fields, schema
 from guard_cli import doctor, main, run
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -156,6 +156,14 @@ def test_the_page_on_architecture_names_every_room() -> None:
     }
     guard = {f"guard/{entry.name}" for entry in (ROOT / "guard").iterdir() if not entry.name.startswith(("_", "py."))}
     assert shown == guard | {"cli/guard_cli", "policies/", "classifiers/"}
+
+
+def test_the_page_on_policies_has_every_key_and_every_pack() -> None:
+    assert {row[0] for row in table(POLICIES, "A file has")} == set(schema.PolicyFile.model_fields)
+    assert {row[0] for row in table(POLICIES, "`rule`, `actor`, `target`, `expires`, `reason` |\n")} == set(
+        schema.RuleEntry.model_fields
+    )
+    assert {row[0] for row in table(POLICIES, "## Packs")} == {pack.stem for pack in (ROOT / "policies").glob("*.yaml")}
 
 
 def test_the_changelog_tells_this_version() -> None:

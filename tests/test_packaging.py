@@ -155,16 +155,23 @@ def installed(built: Path) -> Path:
 
 
 def test_an_installed_wheel_runs_from_anywhere(installed: Path, tmp_path: Path, state_folder: Path) -> None:
-    """The command of the wheel, with the wheel's own rules and model, in a folder that knows nothing of the project."""
+    """The command of the wheel, in a folder that knows nothing of the project."""
     env = {**os.environ, "PYTHONPATH": str(installed), "GUARD_HOME": str(state_folder)}
     where = "import guard, guard_cli.main as m; print(guard.__file__); m.main(['--version'])"
     done = subprocess.run(
         [sys.executable, "-c", where], cwd=tmp_path, env=env, capture_output=True, text=True, timeout=60
     )
     assert done.stdout == f"{installed}/guard/__init__.py\nguard {__version__}\n"
+
+
+def test_judging_writes_nothing_outside_the_state_folder(installed: Path, tmp_path: Path, state_folder: Path) -> None:
+    """The wheel's own rules and model judge; a library that keeps an identifier in the home, or would report to its maker, is told not to."""
+    env = {**os.environ, "PYTHONPATH": str(installed), "GUARD_HOME": str(state_folder), "HOME": str(tmp_path)}
+    del env["ORT_DISABLE_TELEMETRY"]
     check = [sys.executable, "-m", "guard_cli", "check", "--json", "rm -rf /"]
     done = subprocess.run(check, cwd=tmp_path, env=env, capture_output=True, text=True, timeout=60)
     assert (done.returncode, done.stderr) == (4, "")
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_an_installed_wheel_has_its_data(installed: Path, tmp_path: Path) -> None:

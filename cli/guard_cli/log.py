@@ -27,13 +27,19 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         help="show what was decided, and why",
         description="Shows the decisions of the last session: what was proposed, what was decided, by which rule and for what reason.",
     )
-    parser.add_argument("--session", metavar="ID", default="last", help="a session, the beginning of its id, `last` (default) or `all`")
+    parser.add_argument(
+        "--session", metavar="ID", default="last", help="a session, the beginning of its id, `last` (default) or `all`"
+    )
     parser.add_argument("--decision", choices=("allow", "ask", "block"), help="only these")
     parser.add_argument("--kind", choices=KINDS, help="only actions of this kind")
-    parser.add_argument("--limit", metavar="N", type=int, help=f"the last N; 0 is all (default: {LIMIT}, with --json all)")
+    parser.add_argument(
+        "--limit", metavar="N", type=int, help=f"the last N; 0 is all (default: {LIMIT}, with --json all)"
+    )
     parser.add_argument("--follow", action="store_true", help="go on showing what comes until the session ends")
     parser.add_argument("--json", action="store_true", help="one JSON object a line, everything that was recorded")
-    parser.add_argument("--verify", action="store_true", help="check that no row was changed, removed or moved, and say so")
+    parser.add_argument(
+        "--verify", action="store_true", help="check that no row was changed, removed or moved, and say so"
+    )
     parser.set_defaults(run=run)
 
 
@@ -73,7 +79,12 @@ def _show(args: argparse.Namespace, log: Log, state: Path, session: str | None) 
 def _say_left_out(log: Log, session: str | None, which: Filter, limit: int) -> None:
     count = log.count(session, which)
     if not count:
-        print("guard log: no decision matches" if which != Filter(decisions=True) else "guard log: nothing was decided yet", file=sys.stderr)
+        print(
+            "guard log: no decision matches"
+            if which != Filter(decisions=True)
+            else "guard log: nothing was decided yet",
+            file=sys.stderr,
+        )
     elif limit and count > limit:
         print(f"guard log: the last {limit} of {count} are shown; `--limit 0` shows all", file=sys.stderr)
 
@@ -99,7 +110,10 @@ def _verify(log: Log, state: Path, session: str | None) -> int:
     for name in sessions(state) if session is None else [session]:
         row = log.verify(name)
         wrong += row is not None
-        print(f"{name}: " + ("every row follows from the one before" if row is None else f"row {row} was changed, removed or moved"))
+        print(
+            f"{name}: "
+            + ("every row follows from the one before" if row is None else f"row {row} was changed, removed or moved")
+        )
     return 2 if wrong else 0
 
 
@@ -128,7 +142,15 @@ def _cells(row: Row) -> list[str]:
     if "damaged" in plain:
         return ["", "", "damaged", "", "", describe(row), "this line of the evidence could not be read"]
     rules = ", ".join(plain.get("rules", ()))
-    return [clock(plain), str(plain["pid"]), plain["decision"], str(plain.get("by", "")), rules, describe(row), str(plain.get("because", ""))]
+    return [
+        clock(plain),
+        str(plain["pid"]),
+        plain["decision"],
+        str(plain.get("by", "")),
+        rules,
+        describe(row),
+        str(plain.get("because", "")),
+    ]
 
 
 def clock(plain: dict[str, Any]) -> str:

@@ -26,7 +26,7 @@ COMMANDS = {
     ),
     "check": ("what verdict an action would get, without doing it", "guard check 'rm -rf build'"),
     "log": ("what was decided in a session", "guard log --session last --decision block"),
-    "show": ("everything known about one decision", "guard show last"),
+    "show": ("one session: its processes, and what was blocked or asked", "guard show last"),
     "doctor": ("what can really be enforced on this machine, each line tried", "guard doctor"),
 }
 

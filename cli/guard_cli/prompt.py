@@ -18,12 +18,24 @@ from guard.core.questions import Answer, Question, Scope, memory
 from guard.core.verdicts import Decision
 
 if TYPE_CHECKING:
+    from rich.text import Text
+
     from guard.terminal import Terminal
     from guard_cli.render import Drawn
 
 SETTLE_S = 0.3  # seconds; people cannot read and answer faster, and the gap between keys of a fast typist is shorter
-_CSI_U = re.compile(rb"\x1b\[([0-9]+)(?:;1?(?::1)?)?u")  # a key as the kitty keyboard protocol sends it, without modifiers
-_BLOCK = {b"b": "key b", b"B": "key b", b"\r": "Enter", b"\n": "Enter", b"\x1b": "Escape", b"\x03": "Ctrl-C", b"\x04": "end of input"}
+_CSI_U = re.compile(
+    rb"\x1b\[([0-9]+)(?:;1?(?::1)?)?u"
+)  # a key as the kitty keyboard protocol sends it, without modifiers
+_BLOCK = {
+    b"b": "key b",
+    b"B": "key b",
+    b"\r": "Enter",
+    b"\n": "Enter",
+    b"\x1b": "Escape",
+    b"\x03": "Ctrl-C",
+    b"\x04": "end of input",
+}
 _SCROLL = {b"\x1b[A": -1, b"\x1bOA": -1, b"k": -1, b"\x1b[B": 1, b"\x1bOB": 1, b"j": 1}
 _PAGES = {b"\x1b[5~": -1, b"\x1b[6~": 1, b" ": 1}
 
@@ -37,6 +49,7 @@ class _Asked:
     typed_at: float = 0.0
     settled: bool = False
     drawn: Drawn | None = field(default=None, repr=False)
+    body: tuple[int, list[Text]] = field(default=(0, []), repr=False)
 
 
 class Prompt:
@@ -126,7 +139,7 @@ class Prompt:
         scopes = asked.question.scopes
         fresh = asked.drawn is None
         asked.drawn = render.question(
-            asked.question,
+            self._body(asked, columns),
             columns=columns,
             rows=rows,
             top=asked.top,
@@ -136,6 +149,13 @@ class Prompt:
         )
         asked.top = asked.drawn.top
         self._terminal.draw(asked.drawn.data, fresh=fresh)
+
+    def _body(self, asked: _Asked, columns: int) -> list[Text]:
+        from guard_cli import render
+
+        if asked.body[0] != columns:
+            asked.body = (columns, render.body(asked.question, columns))
+        return asked.body[1]
 
     def _settled(self, asked: _Asked) -> bool:
         """Whether a key now is an answer: the question has been on the screen, and no typing was going on, for `SETTLE_S`."""

@@ -11,7 +11,16 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, TextIO
 
-from guard.core.actions import Action, ExecAction, FileAction, NetworkAction, PythonAction, SqlAction, SystemAction, ToolAction
+from guard.core.actions import (
+    Action,
+    ExecAction,
+    FileAction,
+    NetworkAction,
+    PythonAction,
+    SqlAction,
+    SystemAction,
+    ToolAction,
+)
 from guard.core.questions import Question
 from guard.core.visible import pieces, sanitise
 
@@ -20,6 +29,7 @@ if TYPE_CHECKING:
 
 LEAST_ROWS, LEAST_COLUMNS = 8, 20  # below this nothing can be read, and a question says only how to block
 _LABEL = 12  # cells for the names at the left of a question
+_TEXTS = ("run", "script", "body", "python", "sql", "arguments")  # names of values that have lines
 _ESCAPE, _DIM, _STRONG, _TITLE = "reverse", "dim", "bold", "bold white on red"
 
 
@@ -35,9 +45,9 @@ class Drawn:
 
 
 def question(
-    asked: Question, *, columns: int, rows: int, top: int, left_s: int, behind: int, pattern: str | None
+    body: Sequence[Text], *, columns: int, rows: int, top: int, left_s: int, behind: int, pattern: str | None
 ) -> Drawn:
-    """The question as a whole screen of `columns` × `rows`.
+    """A question as a whole screen of `columns` × `rows`; `body` is what the function of that name gives for these columns.
 
     `top` is the first line of the middle part that is wanted, `left_s` the seconds until it blocks by itself, `behind` how many
     questions wait behind this one, `pattern` what `s` would remember (None where that is not offered).
@@ -46,11 +56,16 @@ def question(
     offers = pattern is not None and len(foot) + 5 <= rows
     if not offers:
         foot = _foot(columns, left_s, None)
-    body = list(_body(asked, columns))
     page = max(rows - 1 - len(foot) - 1, 1)
     top = max(0, min(top, len(body) - page))
     shown = body[top : top + page]
-    lines = [_title(columns, behind, left_s), *shown, *[_text("")] * (page - len(shown)), _rule(columns, top, page, len(body)), *foot]
+    lines = [
+        _title(columns, behind, left_s),
+        *shown,
+        *[_text("")] * (page - len(shown)),
+        _rule(columns, top, page, len(body)),
+        *foot,
+    ]
     return Drawn(data=_screen(lines[:rows], columns), top=top, page=page, total=len(body), offers_session=offers)
 
 
@@ -82,7 +97,9 @@ def _rich_table(headers: Sequence[str], cells: list[list[str]], out: TextIO) -> 
     for i, header in enumerate(headers):
         drawn.add_column(header, overflow="fold", no_wrap=i < len(headers) - 1)
     for row in cells:
-        drawn.add_row(*(Text(cell, style={"block": "red", "ask": "yellow", "allow": "green"}.get(cell, "")) for cell in row))
+        drawn.add_row(
+            *(Text(cell, style={"block": "red", "ask": "yellow", "allow": "green"}.get(cell, "")) for cell in row)
+        )
     Console(file=out, highlight=False, markup=False, emoji=False).print(drawn)
 
 
@@ -106,14 +123,21 @@ def _rule(columns: int, top: int, page: int, total: int) -> Text:
 
 
 def _foot(columns: int, left_s: int, pattern: str | None) -> list[Text]:
-    found = _entry("a", "allow this once", columns, mark=" ", label=3)
+    found = _entry("a", "allow this once", columns, label=3)
     if pattern is not None:
-        found += _entry("s", f"allow for this session: {pattern}", columns, mark=" ", label=3)
-    return found + _entry("b", f"block (also Enter, Escape, end of input, and after {left_s} s)", columns, mark=" ", label=3)
+        found += _entry("s", f"allow for this session: {pattern}", columns, label=3)
+    return found + _entry("b", f"block (also Enter, Escape, end of input, and after {left_s} s)", columns, label=3)
+
+
+def body(asked: Question, columns: int) -> list[Text]:
+    """The middle part of a question, all its lines: the action, the facts, the reason, and last what may be long.
+
+    Takes a fifth of a second for 64 KiB of script: to be kept for the next drawing.
+    """
+    return list(_body(asked, columns))
 
 
 def _body(asked: Question, columns: int) -> Iterator[Text]:
-    """The middle part: the action, the facts, the reason, and last what may be long."""
     verdict = asked.verdict
     blocks: list[list[tuple[str, str | None]]] = [
         list(_described(asked.action)),
@@ -129,7 +153,7 @@ def _body(asked: Question, columns: int) -> Iterator[Text]:
         list(_texts(asked.action)),
     ]
     for block in blocks:
-        lines = [line for name, value in block if value for line in _entry(name, value, columns)]
+        lines = [line for name, value in block if value for line in _entry(name, value, columns, breaks=name in _TEXTS)]
         if lines:
             yield _text("")
             yield from lines
@@ -145,8 +169,15 @@ def _described(action: Action) -> Iterator[tuple[str, str | None]]:
             yield "run", action.command or action.exe or "a program that could not be read"
             yield from (("program", action.exe), ("folder", action.cwd), ("user", action.user))
         case NetworkAction():
-            yield "send" if action.body or action.method not in (None, "GET", "HEAD", "OPTIONS") else "connect", _destination(action)
-            yield from (("address", action.address), ("request", _request(action)), ("secrets", ", ".join(action.content or ())))
+            yield (
+                "send" if action.body or action.method not in (None, "GET", "HEAD", "OPTIONS") else "connect",
+                _destination(action),
+            )
+            yield from (
+                ("address", action.address),
+                ("request", _request(action)),
+                ("secrets", ", ".join(action.content or ())),
+            )
         case PythonAction() | SqlAction():
             yield "run", f"{action.kind} text, below"
         case ToolAction():
@@ -182,16 +213,19 @@ def _request(action: NetworkAction) -> str | None:
     return None if action.url is None and action.method is None else f"{action.method or ''} {action.url or ''}".strip()
 
 
-def _entry(name: str, value: str, columns: int, *, mark: str = "│", label: int = _LABEL) -> list[Text]:
-    """A name and its value, folded at the right edge: every line of the value stands behind the mark."""
+def _entry(name: str, value: str, columns: int, *, label: int = _LABEL, breaks: bool = False) -> list[Text]:
+    """A name and its value, folded at the right edge: every line of the value stands behind a gutter.
+
+    `breaks`: line breaks of the value are line breaks here, as texts need it; in names of files and in sentences they are spelled out.
+    """
     label = label if columns >= 2 * label else 1
     width = max(columns - label - 2, 4)
-    found = []
-    for number, line in enumerate(_folded(value, width)):
-        head = sanitise(name)[: label - 1].rjust(label - 1) if number == 0 else " " * (label - 1)
+    found: list[Text] = []
+    for line in _folded(value, width) if breaks else _fold(value, width):
+        head = "" if found else sanitise(name)[: label - 1]
         text = _text("")
-        text.append(f"{head} ", _STRONG)
-        text.append(f"{mark} "[: 2 if mark.strip() else 0], _DIM)
+        text.append(f"{head:>{label - 1}} ", _STRONG)
+        text.append("│ ", _DIM)
         for run, escaped in line:
             text.append(run, _ESCAPE if escaped else "")
         found.append(text)
@@ -199,12 +233,12 @@ def _entry(name: str, value: str, columns: int, *, mark: str = "│", label: int
 
 
 def _folded(value: str, width: int) -> Iterator[list[tuple[str, bool]]]:
-    """Lines of at most `width` cells, nothing left out: a line break of the value is one, every other control is spelled out."""
     for paragraph in value.removesuffix("\n").split("\n"):
         yield from _fold(paragraph.replace("\t", "    "), width)
 
 
 def _fold(paragraph: str, width: int) -> Iterator[list[tuple[str, bool]]]:
+    """Lines of at most `width` cells, nothing left out: what is not drawn as itself is spelled out, and never broken in two."""
     from rich.cells import cell_len
 
     line: list[tuple[str, bool]] = []
@@ -224,11 +258,19 @@ def _screen(lines: list[Text], columns: int) -> bytes:
     from rich.console import Console
 
     console = Console(
-        file=io.StringIO(), width=columns + 1, force_terminal=True, color_system="standard", highlight=False, markup=False, emoji=False
+        file=io.StringIO(),
+        width=columns + 1,
+        force_terminal=True,
+        color_system="standard",
+        highlight=False,
+        markup=False,
+        emoji=False,
     )
     with console.capture() as capture:
         for line in lines:
             console.print(line, no_wrap=True, overflow="ignore", crop=False, soft_wrap=True)
     drawn = capture.get().split("\n")[: len(lines)]
     # Drawn over the old screen at once (2026: synchronised output), each line cleared to its end: no flicker at every second.
-    return ("\x1b[?2026h\x1b[H" + "\x1b[K\r\n".join(drawn) + "\x1b[K\x1b[J\x1b[?2026l").encode("utf-8", "backslashreplace")
+    return ("\x1b[?2026h\x1b[H" + "\x1b[K\r\n".join(drawn) + "\x1b[K\x1b[J\x1b[?2026l").encode(
+        "utf-8", "backslashreplace"
+    )

@@ -7,7 +7,12 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from guard.runtime import Asker
+    from guard.terminal import Terminal
 
 OWN_FAILURE = 125
 
@@ -62,8 +67,11 @@ def main(words: Sequence[str]) -> int:
             upstream_ca=_file(_last(values, "--upstream-ca")),
         )
         if options.shadow:
-            print("guard: --shadow: nothing is blocked but attacks on the guard itself; everything is recorded", file=sys.stderr)
-        return run(options, dict(os.environ), _asker())
+            print(
+                "guard: --shadow: nothing is blocked but attacks on the guard itself; everything is recorded",
+                file=sys.stderr,
+            )
+        return run(options, dict(os.environ), _asker)
     except WrongLine as problem:
         print(f"guard run: {problem}; see `guard run --help`", file=sys.stderr)
     except CannotRun as problem:
@@ -71,15 +79,12 @@ def main(words: Sequence[str]) -> int:
     return OWN_FAILURE
 
 
-def _asker() -> Callable[..., object]:
-    def make(terminal: object) -> object:
-        import time
+def _asker(terminal: Terminal) -> Asker:
+    import time
 
-        from guard_cli.prompt import Prompt
+    from guard_cli.prompt import Prompt
 
-        return Prompt(terminal, time.monotonic)  # type: ignore[arg-type]
-
-    return make
+    return Prompt(terminal, time.monotonic)
 
 
 def _read(words: list[str]) -> tuple[dict[str, list[str]], set[str], list[str]]:

@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from guard.audit import AuditError, Filter, Log, Row, describe, find_session, is_running, state_folder
+from guard.audit import AuditError, Log, Row, describe, find_session, is_running, state_folder
 from guard.core.visible import sanitise
 
 if TYPE_CHECKING:
@@ -91,12 +91,20 @@ def _show(log: Log, state: Path, session: str) -> None:
     if counts:
         print()
         kinds = sorted({kind for kind, _ in counts})
-        render.table(["kind", "allow", "ask", "block"], [[k, *(str(counts[k, d]) for d in ("allow", "ask", "block"))] for k in kinds], sys.stdout)
+        render.table(
+            ["kind", "allow", "ask", "block"],
+            [[k, *(str(counts[k, d]) for d in ("allow", "ask", "block"))] for k in kinds],
+            sys.stdout,
+        )
     _print_stopped(stopped)
 
 
 def _event(
-    plain: dict[str, Any], ends: dict[str, dict[str, Any]], processes: dict[int, _Process], roots: list[_Process], notes: list[str]
+    plain: dict[str, Any],
+    ends: dict[str, dict[str, Any]],
+    processes: dict[int, _Process],
+    roots: list[_Process],
+    notes: list[str],
 ) -> None:
     match plain["event"]:
         case "start" | "end":
@@ -124,7 +132,14 @@ def _process(pid: int, ppid: int | None, processes: dict[int, _Process], roots: 
 def _head(session: str, ends: dict[str, dict[str, Any]], *, running: bool) -> Iterator[str]:
     yield f"session {session}"
     start, end = ends.get("start", {}), ends.get("end")
-    for name, label in (("command", "command"), ("cwd", "folder"), ("workspace", "work in"), ("task", "task"), ("policy", "policy"), ("model", "model")):
+    for name, label in (
+        ("command", "command"),
+        ("cwd", "folder"),
+        ("workspace", "work in"),
+        ("task", "task"),
+        ("policy", "policy"),
+        ("model", "model"),
+    ):
         if name in start:
             value = start[name]
             yield f"  {label:<8} {sanitise(' '.join(value) if isinstance(value, list) else str(value))}"
@@ -163,9 +178,19 @@ def _print_stopped(stopped: list[Row]) -> None:
     if not stopped:
         print("\nnothing was blocked or asked")
         return
-    print(f"\nblocked or asked: {len(stopped)}" + (f", the last {STOPPED_SHOWN} of them:" if len(stopped) > STOPPED_SHOWN else ""))
+    print(
+        f"\nblocked or asked: {len(stopped)}"
+        + (f", the last {STOPPED_SHOWN} of them:" if len(stopped) > STOPPED_SHOWN else "")
+    )
     rows = [
-        [clock(r.plain), str(r.plain["pid"]), r.plain["decision"], ", ".join(r.plain.get("rules", ())), describe(r), str(r.plain.get("because", ""))]
+        [
+            clock(r.plain),
+            str(r.plain["pid"]),
+            r.plain["decision"],
+            ", ".join(r.plain.get("rules", ())),
+            describe(r),
+            str(r.plain.get("because", "")),
+        ]
         for r in stopped[-STOPPED_SHOWN:]
     ]
     render.table(["time", "pid", "decision", "rule", "what", "because"], rows, sys.stdout)

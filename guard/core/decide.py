@@ -12,7 +12,9 @@ from guard.core.actions import Harm
 from guard.core.verdicts import Decision, Opinion, Verdict
 
 
-def decide(opinions: Iterable[Opinion], default: Opinion, *, harm: Harm | None = None, unread: Iterable[str] = ()) -> Verdict:
+def decide(
+    opinions: Iterable[Opinion], default: Opinion, *, harm: Harm | None = None, unread: Iterable[str] = ()
+) -> Verdict:
     """The verdict over these opinions.
 
     `default` is the kind's own word; it counts only where `opinions` is empty. `unread` names fields that some rule wanted and

@@ -22,11 +22,26 @@ TEXT_LIMIT = 4096  # characters kept of one text; scripts of 64 KiB would make t
 _MARGIN = 1024  # characters read beyond it, so that a secret is recognised whole although it lies across the limit
 
 # Fields that name files and places: they are the evidence and are kept as they are.
-_NAMES = frozenset({"path", "to", "exe", "name", "cwd", "user", "host", "address", "op", "target", "kind", "listener", "protocol", "method"})
-
-_SECRET_WORD = (
-    r"(?:passw(?:or)?d|passphrase|pwd|secret|token|api[_-]?key|access[_-]?key|secret[_-]?key|private[_-]?key|auth[_-]?key|credentials?|signature)"
+_NAMES = frozenset(
+    {
+        "path",
+        "to",
+        "exe",
+        "name",
+        "cwd",
+        "user",
+        "host",
+        "address",
+        "op",
+        "target",
+        "kind",
+        "listener",
+        "protocol",
+        "method",
+    }
 )
+
+_SECRET_WORD = r"(?:passw(?:or)?d|passphrase|pwd|secret|token|api[_-]?key|access[_-]?key|secret[_-]?key|private[_-]?key|auth[_-]?key|credentials?|signature)"
 _SECRET_HEADERS = frozenset(
     {"authorization", "proxy-authorization", "cookie", "set-cookie", "x-api-key", "api-key", "x-auth-token", "private-token", "x-amz-security-token",
      "x-goog-api-key", "x-vault-token", "x-csrf-token"}
@@ -53,7 +68,9 @@ _SECRETS = re.compile(
     | (?P<bearer>\b(?:bearer|basic|digest|negotiate|token)\s{1,4}(?P<bearer_v>(?!\[redacted)[A-Za-z0-9+/=._~-]{8,}))
     | (?P<named>WORDs?(?:["']\]?)?\s{0,4}(?::|=(?!=))\s{0,4}VALUE)
     | (?P<option>(?<![\w-])--?[\w-]{0,24}WORD(?:\s{1,4}|=)(?!-)OTHER)
-    """.replace("WORD", _SECRET_WORD).replace("VALUE", _value("named")).replace("OTHER", _value("option")),
+    """.replace("WORD", _SECRET_WORD)
+    .replace("VALUE", _value("named"))
+    .replace("OTHER", _value("option")),
     re.VERBOSE | re.IGNORECASE | re.DOTALL,
 )
 # No form matches a text that has none of these (lower case). Looking for them costs 1 µs on a command, the forms a third of one on every character.
@@ -127,7 +144,9 @@ def fast_line(verdict: Verdict, op: FileOp, actor: Actor | None = None) -> Calla
     The lines equal, byte for byte, what `line` makes of `FileAction(op=op, path=path, actor=actor)`; only faster.
     """
     marker = "\0"
-    whole = line(Record(seq=0, time_ns=0, pid=0, action=FileAction(op=op, path=marker, actor=actor), verdict=verdict)).decode("ascii")
+    whole = line(
+        Record(seq=0, time_ns=0, pid=0, action=FileAction(op=op, path=marker, actor=actor), verdict=verdict)
+    ).decode("ascii")
     start, _, end = whole.partition(_quoted(marker))
     middle = start.removeprefix('{"seq":0,"time_ns":0,"pid":0')
 
@@ -148,7 +167,9 @@ def redact(text: str) -> str:
 def target(record: dict[str, Any]) -> str:
     """What a record is about, in a few words, for lists: the path, the command, the destination. Not sanitised."""
     if "event" in record:
-        return " ".join(record.get("command") or ()) or str(record.get("text") or record.get("exe") or record.get("status", ""))
+        return " ".join(record.get("command") or ()) or str(
+            record.get("text") or record.get("exe") or record.get("status", "")
+        )
     action = record["action"]
     match record["kind"]:
         case "file":
@@ -231,7 +252,12 @@ def _clean(name: str, value: Any, secrets: dict[str, str]) -> Any:
 def _header(name: str, value: str, secrets: dict[str, str]) -> list[str]:
     if name.lower() in _SECRET_HEADERS:
         scheme, space, rest = value.partition(" ")
-        return [name, f"{scheme} [redacted:header:{len(rest)}]" if space and "=" not in scheme else f"[redacted:header:{len(value)}]"]
+        return [
+            name,
+            f"{scheme} [redacted:header:{len(rest)}]"
+            if space and "=" not in scheme
+            else f"[redacted:header:{len(value)}]",
+        ]
     return [name, _text(value, secrets)]
 
 
@@ -274,4 +300,8 @@ def is_record(plain: object) -> bool:
     if "event" in plain:
         return isinstance(plain["event"], str)
     decisions = [d.word for d in Decision]
-    return isinstance(plain.get("action"), dict) and isinstance(plain.get("kind"), str) and plain.get("decision") in decisions
+    return (
+        isinstance(plain.get("action"), dict)
+        and isinstance(plain.get("kind"), str)
+        and plain.get("decision") in decisions
+    )

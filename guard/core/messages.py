@@ -42,8 +42,8 @@ def action_from(plain: dict[str, Any]) -> Action:
     """The action of these fields; KeyError or TypeError where they are not one."""
     fields = {name: _tuples(value) for name, value in plain.items()}
     actor = fields.pop("actor", None)
-    made = _CLASSES[plain["kind"]](**fields, actor=None if actor is None else Actor(**actor))
-    return made  # type: ignore[no-any-return]
+    made: Action = _CLASSES[plain["kind"]](**fields, actor=None if actor is None else Actor(**actor))
+    return made
 
 
 def plain_verdict(verdict: Verdict) -> dict[str, Any]:

@@ -56,7 +56,7 @@ HOME = "the home"
 """`source` of a word that a tool itself puts into the home: its `text` begins with `~/`."""
 _HERE = Word(text=".", source=".")
 _URL = re.compile(
-    r"(?:([A-Za-z][A-Za-z0-9+.-]*)://)?(?:[^/?#@\s]*@)?(\[[^\]\s]+\]|[^/?#:\s]+)(?::(\d{1,5}))?([^?#\s]*)(?:\?([^#\s]*))?(?:#\S*)?\Z"
+    r"(?:([A-Za-z][A-Za-z0-9+.-]*)://)?(?:[^/?#@\s]*@)?(\[[^\]\s]+\]|[^/?#:\s]+)(?::(\d{1,5}))?((?:/[^?#\s]*)?)(?:\?([^#\s]*))?(?:#\S*)?\Z"
 )
 _PORTS = {"http": 80, "https": 443, "ftp": 21, "ftps": 990, "sftp": 22, "ssh": 22, "git": 9418, "rsync": 873, "scp": 22}
 _REMOTE = re.compile(r"(?:[\w.-]+@)?(\[[0-9A-Fa-f:.]+\]|[\w.-]+):(?!//)(.*)\Z", re.DOTALL)

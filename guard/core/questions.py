@@ -10,6 +10,7 @@ import hashlib
 import json
 import re
 from dataclasses import dataclass, fields, replace
+from itertools import pairwise
 from typing import Literal, get_args
 
 from guard.core.actions import (
@@ -125,7 +126,12 @@ def _pattern(action: Action, verdict: Verdict) -> tuple[str, list[object]]:
 
 def _file_pattern(action: FileAction, verdict: Verdict) -> tuple[str, list[object]]:
     folder = action.path.rpartition("/")[0]
-    if verdict.source == "default" and action.op in ("write", "create") and folder.count("/") >= 2 and action.to is None:
+    if (
+        verdict.source == "default"
+        and action.op in ("write", "create")
+        and folder.count("/") >= 2
+        and action.to is None
+    ):
         return f"write or create any file directly in {folder}/", ["beside", folder]
     to = "" if action.to is None else f" and {action.to}"
     return f"{action.op} exactly {action.path}{to}", [action.op, action.path, action.to]
@@ -137,7 +143,13 @@ def _network_pattern(action: NetworkAction) -> tuple[str, list[object]]:
     how = action.method or action.protocol or "any bytes"
     known = bool(action.host or action.address)
     text = f"{how} to {where}{port}" + (", any path" if action.method else "")
-    return text, [sorted(action.host or ()), action.address if not action.host else None, action.port, how, known or digest(action)]
+    return text, [
+        sorted(action.host or ()),
+        action.address if not action.host else None,
+        action.port,
+        how,
+        known or digest(action),
+    ]
 
 
 def _plain(action: Action) -> dict[str, object]:
@@ -171,7 +183,7 @@ def _looks_random(run: str) -> bool:
 
 
 def _mixed_case(run: str) -> bool:
-    return any(a.islower() and b.isupper() for a, b in zip(run, run[1:], strict=False))
+    return any(a.islower() and b.isupper() for a, b in pairwise(run))
 
 
 def _hash(value: object) -> str:

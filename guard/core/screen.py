@@ -26,7 +26,9 @@ _OPEN = re.compile(rb"\x1b(?:\[[0-?]*[ -/]*|[PX\]^_][^\x07\x1b]*\x1b?|[ -/]*)\Z"
 _SS3 = re.compile(rb"\x1bO[ -~]")
 
 # What a terminal answers on its own: positions, attributes, modes, sizes, colours, key protocols, focus.
-_REPORT = re.compile(rb"\x1b\[(?:\??[0-9;]+R|[?>=]?[0-9;]*c|\??[0-9;]*n|\?[0-9;]+\$y|[0-9;]+t|\?[0-9]*u|[IO])|\x1b[P\]X^_].*", re.DOTALL)
+_REPORT = re.compile(
+    rb"\x1b\[(?:\??[0-9;]+R|[?>=]?[0-9;]*c|\??[0-9;]*n|\?[0-9;]+\$y|[0-9;]+t|\?[0-9]*u|[IO])|\x1b[P\]X^_].*", re.DOTALL
+)
 _PASTE_START, _PASTE_END = b"\x1b[200~", b"\x1b[201~"
 
 

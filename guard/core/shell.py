@@ -64,8 +64,8 @@ class _Scope:
     depth: int = 0
     variables: dict[str, Value] = field(default_factory=dict)
     functions: dict[str, Node] = field(default_factory=dict)
-    positional: tuple[str, ...] | None = None
-    """`$1` …; None where they are not known."""
+    positional: tuple[str | None, ...] | None = None
+    """`$1` …, each None where it is not known; None where not even their number is."""
     zero: str | None = None
     via: str = ""
     parent: int | None = None
@@ -81,7 +81,8 @@ class _Scope:
         if name in self.variables:
             return self.variables[name]
         if name in ("@", "*"):
-            return self.positional
+            known = tuple(text for text in self.positional or () if text is not None)
+            return known if self.positional is not None and len(known) == len(self.positional) else None
         if name.isdigit() and self.positional is not None:
             return self.zero if name == "0" else _nth(self.positional, int(name))
         if name == "#":
@@ -98,7 +99,7 @@ class _Scope:
         return self.reader.substituted(substitution, self)
 
 
-def _nth(values: tuple[str, ...], number: int) -> str:
+def _nth(values: tuple[str | None, ...], number: int) -> str | None:
     return values[number - 1] if number <= len(values) else ""
 
 
@@ -348,7 +349,7 @@ class _Reader:
         first = content.partition("\n")[0]
         if first.startswith("#!") and not any(shell in first for shell in ("sh", "busybox")):
             return []
-        return [Inner(via="script", code=content, positional=("", *(word.text or "" for word in args)))]
+        return [Inner(via="script", code=content, positional=("", *(word.text for word in args)))]
 
     def _called_function(
         self,
@@ -362,10 +363,8 @@ class _Reader:
         if redirects:
             self._emit(Command(words=(), redirects=redirects, builtin=True), scope, span)
         self._called.add(name)
-        texts = [word.text for word in words[1:]]
-        known = tuple(text for text in texts if text is not None)
         before = scope.positional, scope.calling
-        scope.positional = known if len(known) == len(texts) else None
+        scope.positional = tuple(word.text for word in words[1:])
         scope.calling = scope.calling | {name}
         output = self._deeper(scope.functions[name], scope, feed)
         scope.positional, scope.calling = before
@@ -419,9 +418,7 @@ class _Reader:
             self._read_into(texts, scope, feed)
         elif name == "set":
             if "--" in texts:
-                given = texts[texts.index("--") + 1 :]
-                known = tuple(text for text in given if text is not None)
-                scope.positional = known if len(known) == len(given) else None
+                scope.positional = tuple(texts[texts.index("--") + 1 :])
         elif name == "shift" and scope.positional is not None:
             count = texts[0] if texts and texts[0] else "1"
             scope.positional = scope.positional[int(count) if count.isdecimal() else 1 :]
@@ -554,7 +551,7 @@ class _Files:
         return None if self.content is None else self.content(path)
 
 
-def _positional(values: tuple[str, ...]) -> tuple[str | None, tuple[str, ...]]:
+def _positional(values: tuple[str | None, ...]) -> tuple[str | None, tuple[str | None, ...]]:
     return (values[0], values[1:]) if values else (None, ())
 
 

@@ -27,7 +27,7 @@ class Inner:
     via: str
     words: tuple[Word, ...] = ()
     code: str | None = None
-    positional: tuple[str, ...] = ()
+    positional: tuple[str | None, ...] = ()
     more: bool = False
     remote: str | None = None
     folder: str | None = None
@@ -256,11 +256,11 @@ def _shell(
             code = code or "c" in text
             if "s" in text and not code:
                 return [Inner(via=f"{name} -s", code=stdin)]
-        at += 1
+        at += 2 if text.endswith("o") and not text.startswith("--") else 1
     rest = args[at:]
     if code:
         given = rest[0].text if rest else ""
-        return [Inner(via=f"{name} -c", code=given, positional=tuple(word.text or "" for word in rest[1:]))]
+        return [Inner(via=f"{name} -c", code=given, positional=tuple(word.text for word in rest[1:]))]
     if rest and rest[0].text != "-":
         return _shell_file(name, rest, stdin, read)
     return [Inner(via=name, code=stdin)] if fed else []
@@ -273,7 +273,7 @@ def _shell_file(name: str, rest: Sequence[Word], stdin: str | None, read: Callab
     content = read(path) if path is not None else None
     if content is None:
         return []
-    return [Inner(via=name, code=content, positional=tuple(word.text or "" for word in rest))]
+    return [Inner(via=name, code=content, positional=tuple(word.text for word in rest))]
 
 
 # --- wrappers
@@ -338,6 +338,8 @@ def _option(args: Sequence[Word], *names: str) -> Word | None:
         for name in names:
             if name.startswith("--") and word.text.startswith(name + "="):
                 return Word(text=word.text[len(name) + 1 :])
+            if len(name) == 2 and word.text.startswith(name) and word.text[2:3] not in ("", "-"):
+                return Word(text=word.text[2:])
     return None
 
 

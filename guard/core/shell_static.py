@@ -36,7 +36,7 @@ def printed(words: Sequence[Word], stdin: str | None, *, cwd: str | None, files:
         return None
     if name == "pwd":
         return None if cwd is None else cwd + "\n"
-    if name in ("cat", "tee", "base64") and not _reads_stdin(known[1:]):
+    if name in ("cat", "base64") and not _reads_stdin(known[1:]):
         return _from_files(name, known[1:], cwd, files)
     filter_ = _FILTERS.get(name)
     output = filter_(known[1:], stdin) if filter_ else None
@@ -48,8 +48,6 @@ def _reads_stdin(args: Sequence[str]) -> bool:
 
 
 def _from_files(name: str, args: Sequence[str], cwd: str | None, files: Files) -> str | None:
-    if name == "tee":
-        return None
     contents: list[str] = []
     for arg in args:
         if arg.startswith("-"):

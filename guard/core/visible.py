@@ -29,16 +29,21 @@ def sanitise(text: str) -> str:
 
 
 def pieces(text: str) -> Iterator[tuple[str, bool]]:
-    """The text in runs, each with whether it is an escape made here: for renderers that mark escapes, so that they cannot be imitated."""
-    run, hidden = "", False
+    """The text in runs of what is drawn as itself, and single escapes, each with whether it is an escape made here.
+
+    For renderers that mark escapes, so that nobody can imitate them, and do not break them in two.
+    """
+    run = ""
     for c in text:
-        if is_hidden(c) != hidden and run:
-            yield run, hidden
+        if not is_hidden(c):
+            run += c
+            continue
+        if run:
+            yield run, False
             run = ""
-        hidden = is_hidden(c)
-        run += _escape(c) if hidden else c
+        yield _escape(c), True
     if run:
-        yield run, hidden
+        yield run, False
 
 
 def is_hidden(c: str) -> bool:

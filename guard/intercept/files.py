@@ -26,7 +26,9 @@ O_TMPFILE: Final = 0o20200000
 _TTY_MAJORS: Final = frozenset((4, *range(136, 144)))
 _DEV_TTY = (5, 0)
 # Entries of /proc/PID that show or change more of another process than its name and state, proc(5)
-_PRIVATE_ENTRIES: Final = frozenset(("mem", "environ", "maps", "smaps", "map_files", "auxv", "fd", "fdinfo", "syscall", "stack", "pagemap", "io"))
+_PRIVATE_ENTRIES: Final = frozenset(
+    ("mem", "environ", "maps", "smaps", "map_files", "auxv", "fd", "fdinfo", "syscall", "stack", "pagemap", "io")
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +42,8 @@ class Give:
 @dataclass(frozen=True, slots=True)
 class Later:
     """An open that is done in a thread of its own: because it may wait (a FIFO without its other end), or (`become`) because the kernel looks at
-    who opened, and not only at the file system identity (`uid_map` and its kin, user_namespaces(7))."""
+    who opened, and not only at the file system identity (`uid_map` and its kin, user_namespaces(7)).
+    """
 
     handle: int
     flags: int
@@ -137,7 +140,8 @@ class Files:
 
     def _own_procfs(self, task: Task, found: Found, flags: int) -> Done:
         """A process's own entries: opened as the guard's user where that is the caller's, for the caller's namespace may have taken every
-        capability; else by a thread that becomes the caller."""
+        capability; else by a thread that becomes the caller.
+        """
         persona, own = task.status().persona, self.identity.own
         if (persona.uid, persona.gid) != (own.uid, own.gid):
             return Later(os.dup(found.descriptor), _ours(flags), become=True)
@@ -253,7 +257,9 @@ class Files:
         slot = self.paths.slot(task, dirfd, path)
         try:
             folder = bool(flags & kernel.AT_REMOVEDIR)
-            os.stat(slot.last.rstrip(b"/") or b".", dir_fd=slot.descriptor, follow_symlinks=False)  # ENOENT is nobody's business
+            os.stat(
+                slot.last.rstrip(b"/") or b".", dir_fd=slot.descriptor, follow_symlinks=False
+            )  # ENOENT is nobody's business
             self.judge(task, FileAction(op="delete", path=os.fsdecode(slot.name), folder=folder))
             with self._as(task):
                 (os.rmdir if folder else os.unlink)(slot.last, dir_fd=slot.descriptor)
@@ -338,7 +344,10 @@ class Files:
                         self._put_copy(found, slot, content)
                         return 0
                     os.link(
-                        self.paths.by_descriptor(found.descriptor), slot.last, dst_dir_fd=slot.descriptor, follow_symlinks=True
+                        self.paths.by_descriptor(found.descriptor),
+                        slot.last,
+                        dst_dir_fd=slot.descriptor,
+                        follow_symlinks=True,
                     )
             finally:
                 os.close(slot.descriptor)
@@ -363,7 +372,9 @@ class Files:
 
     def mkdir(self, task: Task, dirfd: int, path: bytes, mode: int) -> int:
         """mkdir(2), mkdirat(2)."""
-        return self._make(task, dirfd, path, lambda slot: os.mkdir(slot.last, mode & 0o7777, dir_fd=slot.descriptor), folder=True)
+        return self._make(
+            task, dirfd, path, lambda slot: os.mkdir(slot.last, mode & 0o7777, dir_fd=slot.descriptor), folder=True
+        )
 
     def mknod(self, task: Task, dirfd: int, path: bytes, mode: int, device: int) -> int:
         """mknod(2), mknodat(2); a device node is an action of kind system as well."""
@@ -410,7 +421,9 @@ class Files:
 
         return self._attribute(task, dirfd, path, flags, set_times)
 
-    def set_xattr(self, task: Task, dirfd: int, path: bytes | None, name: bytes, value: bytes, how: int, flags: int) -> int:
+    def set_xattr(
+        self, task: Task, dirfd: int, path: bytes | None, name: bytes, value: bytes, how: int, flags: int
+    ) -> int:
         """setxattr(2), lsetxattr(2), fsetxattr(2)."""
         return self._attribute(task, dirfd, path, flags, lambda place: os.setxattr(place, name, value, how))
 
@@ -436,14 +449,23 @@ class Files:
         return 0
 
     def _attribute(
-        self, task: Task, dirfd: int, path: bytes | None, flags: int, change: Callable[[str], None], *, op: str = "chmod"
+        self,
+        task: Task,
+        dirfd: int,
+        path: bytes | None,
+        flags: int,
+        change: Callable[[str], None],
+        *,
+        op: str = "chmod",
     ) -> int:
         if path is None or (not path and flags & kernel.AT_EMPTY_PATH):
             found = self.paths.of_descriptor(task, dirfd)
         else:
             found = self.paths.find(task, dirfd, path, follow=not flags & kernel.AT_SYMLINK_NOFOLLOW)
         try:
-            if found.name.startswith(b"/"):  # pipes, sockets and memory files have no name, and nothing outside the tree sees them
+            if found.name.startswith(
+                b"/"
+            ):  # pipes, sockets and memory files have no name, and nothing outside the tree sees them
                 self.judge(task, FileAction(op="write" if op == "write" else "chmod", path=os.fsdecode(found.name)))
             with self._as(task):
                 change(self.paths.by_descriptor(found.descriptor))

@@ -91,7 +91,7 @@ class Scores:
             messages = self._reader.read(self._socket.fileno())
         except (wire.WireError, OSError):
             return self._fail()
-        done = []
+        done: list[str] = []
         for message in messages:
             if "ready" in message:
                 if message.get("model") != self._model_id:
@@ -188,7 +188,9 @@ class Proxy:
             messages = self._reader.read(self._socket.fileno())
         except (wire.WireError, OSError):
             self._lost()
-            return [{"type": "ready"}]  # what waited for it is dispatched again and starts it anew, a bounded number of times
+            return [
+                {"type": "ready"}
+            ]  # what waited for it is dispatched again and starts it anew, a bounded number of times
         for message in messages:
             if message.get("type") == "ready":
                 port6 = message.get("port6")

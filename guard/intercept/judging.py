@@ -30,7 +30,9 @@ from guard.policy.match import Matcher
 _PRIVATE: Final = PRIVATE.decode() + "/"
 _MEMO_LIMIT: Final = 50_000  # file verdicts kept; about 10 MB
 _CONTENT_LIMIT: Final = 1 << 20  # bytes of a configuration file that are read to see what changes
-_RETRY_S: Final = 1800.0  # how long an answer that came after the call's deadline waits for the retry (CONTRACT: 30 minutes)
+_RETRY_S: Final = (
+    1800.0  # how long an answer that came after the call's deadline waits for the retry (CONTRACT: 30 minutes)
+)
 
 
 _MOUNTERS: Final = frozenset(("bwrap",))  # make empty files as mount points, as Claude Code's and Codex's sandboxes do
@@ -121,7 +123,12 @@ class Bench:
         content = None
         verdict = _OWN_MOUNT if _is_private(action) else self.matcher.judge(action, Context())
         if not verdict.unknown:
-            if verdict.decision is Decision.ALLOW and not verdict.labels and isinstance(action, FileAction) and action.to is None:
+            if (
+                verdict.decision is Decision.ALLOW
+                and not verdict.labels
+                and isinstance(action, FileAction)
+                and action.to is None
+            ):
                 self._remember(action, verdict)
                 return self.judge(task, action)
         else:
@@ -165,7 +172,7 @@ class Bench:
             case "harm" if isinstance(action, NetworkAction | FileAction | SystemAction):
                 return action, context
             case "harm":
-                return action, replace(context, harm=self._harm(task, action))
+                return action, replace(context, harm=self._harm(action))
             case "cwd" if isinstance(action, ExecAction):
                 return replace(action, cwd=os.fsdecode(task.link("cwd"))), context
             case "user" if isinstance(action, ExecAction):
@@ -218,7 +225,8 @@ class Bench:
 
     def judge_exec(self, task: Task, program: Program, action: ExecAction, *, root: bool) -> bool:
         """Like `judge`, for a program about to run; returns whether the classifier saw its text. The user's own COMMAND (`root`) has been
-        asked for by the person: rules can block it, nobody is asked about it, and it is not scored."""
+        asked for by the person: rules can block it, nobody is asked about it, and it is not scored.
+        """
         context = Context(labels=self.labels, harm=_UNSCORED if root else None)
         verdict = self.matcher.judge(action, context)
         tried: set[str] = set()
@@ -235,9 +243,18 @@ class Bench:
                     action, context = self._exec_fact(task, name, action, context)
             verdict = self.matcher.judge(action, context)
         if root and verdict.decision is Decision.ASK:
-            verdict = replace(verdict, decision=Decision.ALLOW, source="person", because=f"the command that was asked for ({verdict.because})")
+            verdict = replace(
+                verdict,
+                decision=Decision.ALLOW,
+                source="person",
+                because=f"the command that was asked for ({verdict.because})",
+            )
         if not root or verdict.decision is Decision.BLOCK:
-            action = action if action.script is not None else replace(action, script=_shown(self.programs.script(task, program)))
+            action = (
+                action
+                if action.script is not None
+                else replace(action, script=_shown(self.programs.script(task, program)))
+            )
         self._settle(task.tgid, action, verdict)
         return scored
 
@@ -268,7 +285,7 @@ class Bench:
             return self.score("shell", action.command or program.exe), True
         return self.score("python" if "python" in program.runs.rpartition("/")[2] else "shell", text), True
 
-    def _harm(self, task: Task, action: Action) -> Harm | None:
+    def _harm(self, action: Action) -> Harm | None:
         text = getattr(action, "text", None)
         return self.score(action.kind, text) if isinstance(text, str) else None
 
@@ -370,7 +387,9 @@ class Bench:
 
     def _concerns_guard(self, action: Action) -> bool:
         if isinstance(action, FileAction):
-            return is_under_any(action.path, self.places.guard) or (action.to is not None and is_under_any(action.to, self.places.guard))
+            return is_under_any(action.path, self.places.guard) or (
+                action.to is not None and is_under_any(action.to, self.places.guard)
+            )
         return isinstance(action, SystemAction) and action.target == "guard"
 
     # ---- requests that the proxy read
@@ -390,7 +409,9 @@ class Bench:
     def record(self, pid: int, action: Action, verdict: Verdict) -> None:
         """Appends the record; OSError where it cannot be kept (the caller fails closed)."""
         self._sequence += 1
-        line = evidence.line(evidence.Record(seq=self._sequence, time_ns=time.time_ns(), pid=pid, action=action, verdict=verdict))
+        line = evidence.line(
+            evidence.Record(seq=self._sequence, time_ns=time.time_ns(), pid=pid, action=action, verdict=verdict)
+        )
         _append(self.evidence, line)
 
     def event(self, pid: int, name: Any, **fields: Any) -> None:

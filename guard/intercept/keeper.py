@@ -21,7 +21,9 @@ from typing import Final, NoReturn
 
 from guard.intercept import kernel
 
-_PASSES: Final = 200  # rounds of killing; a fork bomb is caught by stopping everything first, each round finds what was missed
+_PASSES: Final = (
+    200  # rounds of killing; a fork bomb is caught by stopping everything first, each round finds what was missed
+)
 NESTED: Final = "nested"
 
 
@@ -45,17 +47,27 @@ class Launch:
 
 def keep(launch: Launch, handover: socket.socket, report: int, lifelines: tuple[int, ...]) -> NoReturn:
     """What the keeper's process does. `handover` is where the agent's first process sends the listener, `lifelines` are read ends whose end
-    of file means that the guard, or its receiver, is gone."""
+    of file means that the guard, or its receiver, is gone.
+    """
     try:
         _keep(launch, handover, report, lifelines)
-    except BaseException as problem:
+    except BaseException as problem:  # noqa: BLE001 - the end of this process: it says why
         _say(report, f"E 0 keeper: {problem}")
     os._exit(125)
 
 
 def _keep(launch: Launch, handover: socket.socket, report: int, lifelines: tuple[int, ...]) -> NoReturn:
     os.setsid()
-    for number in (signal.SIGINT, signal.SIGQUIT, signal.SIGTERM, signal.SIGHUP, signal.SIGTSTP, signal.SIGTTOU, signal.SIGTTIN, signal.SIGUSR1):
+    for number in (
+        signal.SIGINT,
+        signal.SIGQUIT,
+        signal.SIGTERM,
+        signal.SIGHUP,
+        signal.SIGTSTP,
+        signal.SIGTTOU,
+        signal.SIGTTIN,
+        signal.SIGUSR1,
+    ):
         signal.signal(number, signal.SIG_IGN)
     kernel.be_subreaper()
     if launch.terminal is not None:
@@ -68,14 +80,17 @@ def _keep(launch: Launch, handover: socket.socket, report: int, lifelines: tuple
         _start(launch, handover, report)
     if launch.terminal is not None:
         _to_foreground(launch.terminal, agent)
-    _close_all_but({report, wake_read, wake_write, *lifelines, *(() if launch.terminal is None else (launch.terminal,))})
+    _close_all_but(
+        {report, wake_read, wake_write, *lifelines, *(() if launch.terminal is None else (launch.terminal,))}
+    )
     kernel.be_unreadable()
     _say(report, f"P {agent}")
     status = _watch(agent, report, wake_read, lifelines)
     end_tree()
-    if status is not None:
-        _say(report, f"X {status}")
-    os._exit(0)
+    if status is None:
+        os._exit(125)
+    _say(report, f"X {status}")
+    os._exit(128 + os.WTERMSIG(status) if os.WIFSIGNALED(status) else os.WEXITSTATUS(status))
 
 
 def _watch(agent: int, report: int, wake: int, lifelines: tuple[int, ...]) -> int | None:
@@ -195,7 +210,7 @@ def _start(launch: Launch, handover: socket.socket, report: int) -> NoReturn:
         else:
             _say(report, f"E {problem.errno} {launch.argv[0]}: {problem.strerror}")
             status = 127 if problem.errno == errno.ENOENT else 126
-    except BaseException as problem:
+    except BaseException as problem:  # noqa: BLE001 - the end of this process: it says why
         _say(report, f"E 0 {problem}")
     os._exit(status)
 
@@ -222,7 +237,8 @@ def _is_ignored(number: int) -> bool:
 
 def _be_watched(launch: Launch, handover: socket.socket) -> None:
     """Puts the filter on this thread. A thread that was started before, and so is not filtered, hands the listener over: sendmsg is trapped, and
-    nobody answers yet. That thread ends with the exec."""
+    nobody answers yet. That thread ends with the exec.
+    """
     installed, handed = _thread.allocate_lock(), _thread.allocate_lock()
     installed.acquire()
     handed.acquire()

@@ -110,7 +110,9 @@ class Paths:
         if not self.namespaces_moved:
             return False
         root = os.stat("root", dir_fd=task.folder)
-        return (root.st_dev, root.st_ino) != self._root_identity or os.stat("ns/mnt", dir_fd=task.folder).st_ino != self._mount_namespace
+        return (root.st_dev, root.st_ino) != self._root_identity or os.stat(
+            "ns/mnt", dir_fd=task.folder
+        ).st_ino != self._mount_namespace
 
     def _host_name(self, task: Task, descriptor: int, name: bytes) -> bytes:
         """The guard's own name of an object seen through the caller's mounts (bind mounts undone), or a name under PRIVATE."""

@@ -29,7 +29,13 @@ _INTERPRETERS: Final = re.compile(
     r"(python[\d.]*|pypy[\d.]*|node|nodejs|bun|deno|perl[\d.]*|ruby[\d.]*|php[\d.]*|lua[\d.]*|tclsh[\d.]*|bash|sh|dash|zsh|ksh|fish|busybox)\Z"
 )
 _SHELLS: Final = frozenset(("bash", "sh", "dash", "zsh", "ksh", "fish", "ash"))
-_CODE_OPTIONS: Final = {"python": ("-c",), "perl": ("-e", "-E"), "ruby": ("-e",), "node": ("-e", "--eval", "-p", "--print"), "php": ("-r",)}
+_CODE_OPTIONS: Final = {
+    "python": ("-c",),
+    "perl": ("-e", "-E"),
+    "ruby": ("-e",),
+    "node": ("-e", "--eval", "-p", "--print"),
+    "php": ("-r",),
+}
 # Variables by which whoever sets them runs code inside the program (ld.so(8) and the interpreters' manuals)
 INJECTING: Final = (
     b"LD_PRELOAD=", b"LD_AUDIT=", b"LD_LIBRARY_PATH=", b"PYTHONPATH=", b"PYTHONSTARTUP=", b"PYTHONHOME=", b"NODE_OPTIONS=", b"NODE_PATH=",
@@ -240,7 +246,8 @@ class Programs:
             name=os.path.basename(script) if script else program.name,
             exe=program.runs,
             script=script,
-            verified=program.injected is False and not (writable or program.anonymous or inline_code(program) is not None),
+            verified=program.injected is False
+            and not (writable or program.anonymous or inline_code(program) is not None),
         )
 
 
@@ -257,7 +264,15 @@ def _launched(program: Program) -> str:
     """What really runs where the dynamic linker is used as a launcher (ld.so(8)): its first operand."""
     if not _LOADER.search(program.name):
         return program.exe
-    takes_value = {"--library-path", "--inhibit-rpath", "--audit", "--preload", "--argv0", "--glibc-hwcaps-prepend", "--glibc-hwcaps-mask"}
+    takes_value = {
+        "--library-path",
+        "--inhibit-rpath",
+        "--audit",
+        "--preload",
+        "--argv0",
+        "--glibc-hwcaps-prepend",
+        "--glibc-hwcaps-mask",
+    }
     words = iter(program.argv[1:])
     for word in words:
         if word in takes_value:
@@ -284,7 +299,7 @@ def inline_code(program: Program) -> str | None:
             if not word.startswith(("-", "+")):
                 return None
             if not word.startswith("--") and "c" in word[1:]:
-                rest = [w for w in words[index + 1 :]]
+                rest = list(words[index + 1 :])
                 while rest and rest[0].startswith("-"):
                     rest.pop(0)
                 return rest[0] if rest else None
@@ -331,4 +346,6 @@ def _has_loader(head: bytes, found: Found, paths: Paths) -> bool:
             table = os.pread(descriptor, size * count, offset)
         finally:
             os.close(descriptor)
-    return any(struct.unpack_from("<I", table, size * row)[0] == 3 for row in range(min(count, len(table) // max(size, 1))))
+    return any(
+        struct.unpack_from("<I", table, size * row)[0] == 3 for row in range(min(count, len(table) // max(size, 1)))
+    )

@@ -22,6 +22,7 @@ import asyncio
 import base64
 import gc
 import itertools
+import logging
 import os
 import socket
 import sys
@@ -143,8 +144,8 @@ class Proxy:
         return port
 
     def _send(self, message: dict[str, Any]) -> None:
-        if self._transport is None:
-            raise WireError("no control socket")
+        if self._transport is None or self._transport.is_closing():
+            raise WireError("the guard is gone")
         self._transport.write(pack(message))
 
     def _received(self, message: dict[str, Any]) -> None:
@@ -188,15 +189,20 @@ class Proxy:
             destination.error = f"{type(problem).__name__}: {problem}"
         finally:
             writer.transport.abort()
-            self._send(
-                {
-                    "type": "done",
-                    "flow": destination.flow,
-                    "bytes_up": destination.sent,
-                    "bytes_down": destination.received,
-                    "error": destination.error,
-                }
-            )
+            self._tell_end(destination)
+
+    def _tell_end(self, destination: Destination) -> None:
+        message = {
+            "type": "done",
+            "flow": destination.flow,
+            "bytes_up": destination.sent,
+            "bytes_down": destination.received,
+            "error": destination.error,
+        }
+        try:
+            self._send(message)
+        except WireError:
+            pass  # then this process is ending, too
 
 
 def _destination(message: dict[str, Any]) -> Destination:
@@ -250,6 +256,7 @@ def main(argv: list[str] | None = None) -> None:
     arguments = _arguments(argv)
     status = 0
     try:
+        logging.disable(logging.WARNING)  # what mitmproxy and asyncio merely mention is not for the agent's terminal
         control = socket.socket(fileno=arguments.control_fd)
         os.set_inheritable(arguments.control_fd, False)
         authority = Authority(ensure_ca(arguments.ca))

@@ -216,7 +216,6 @@ class FirstBytes(layer.Layer):
                 yield from self._forget_upstream()
                 yield from self._become(self._tls_stack(), closing)
             case "http" | "h2c":
-                yield from self._forget_upstream()
                 if words == "h2c":
                     self.context.client.alpn = H2
                 else:
@@ -249,7 +248,7 @@ class FirstBytes(layer.Layer):
         yield from self._become(Relay(self.context, self._destination, self._house, judged=True, scan=False))
 
     def _forget_upstream(self) -> Commands[None]:
-        """A connection that was opened for a server that then did not speak first is of no use to what is inspected."""
+        """A connection opened for a server that did not speak first would get a ClientHello before the request was judged."""
         if self._opened:
             self._left = self.context.server
             yield commands.CloseConnection(self._left)

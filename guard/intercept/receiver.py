@@ -18,6 +18,7 @@ Continued calls, the closed list, each with its reason:
 
 from __future__ import annotations
 
+import _thread
 import errno
 import fcntl
 import os
@@ -25,16 +26,14 @@ import select
 import signal
 import struct
 import sys
-import threading
 import time
-import traceback
 from collections.abc import Callable
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
 from guard import wire
-from guard.core.actions import Action, ExecAction, Harm, NetworkAction, SystemAction
+from guard.core.actions import ExecAction, Harm, NetworkAction, SystemAction
 from guard.core.messages import action_from, answer_from
 from guard.core.places import Places
 from guard.core.verdicts import Decision, Verdict
@@ -43,7 +42,7 @@ from guard.intercept.files import CONTINUED, Continued, Done, Files, Give, Later
 from guard.intercept.helpers import Proxy, Scores
 from guard.intercept.identity import Identity, become
 from guard.intercept.judging import Bench, Refused, Terms, Waiting
-from guard.intercept.lineage import Lineage
+from guard.intercept.lineage import Lineage, origin_of
 from guard.intercept.paths import Paths
 from guard.intercept.programs import Program, Programs
 from guard.intercept.sockets import InThread, Sockets
@@ -89,6 +88,7 @@ class Setup:
 class _Expected:
     program: Program
     tid: int
+    started: int  # start time of the process: a later one of the same number expects nothing
     hold: str | None = None  # the digest of a question: the new image's calls wait for its answer
 
 
@@ -155,7 +155,7 @@ class Receiver:
                     continue
                 return
             id_, tid, _, number, _, _, *arguments = unpack(buffer)
-            self.handle(id_, tid, number, tuple(arguments))  # type: ignore[arg-type]
+            self.handle(id_, tid, number, tuple(arguments))
 
     def _others(self) -> list[int]:
         """Descriptors of helpers that may have something to say."""
@@ -207,7 +207,9 @@ class Receiver:
             self._refuse(id_, tid, number, refused.verdict)
         except Waiting as waiting:
             self._park(id_, tid, number, arguments, waiting.key)
-        except Gone:
+        except Gone as problem:
+            if self._valid(id_):  # the caller is there after all: what was gone is something that the guard remembered of it
+                self._report(problem)
             self._reply(id_, -errno.ESRCH)
         except Exception as problem:  # noqa: BLE001 - the border of this room: whatever is not foreseen blocks
             self._report(problem)
@@ -269,7 +271,9 @@ class Receiver:
                 if later.become:
                     become(persona)
                 with nullcontext() if later.become else self.identity.of(task, namespaces_moved=moved):
-                    give = Give(os.open(self.paths.by_descriptor(later.handle), later.flags), bool(later.flags & os.O_CLOEXEC))
+                    give = Give(
+                        os.open(self.paths.by_descriptor(later.handle), later.flags), bool(later.flags & os.O_CLOEXEC)
+                    )
             except OSError as problem:
                 error = problem.errno or errno.EACCES
             finally:
@@ -279,7 +283,7 @@ class Receiver:
             else:
                 _give_alone(self.listener, id_, give)
 
-        threading.Thread(target=work, daemon=True).start()
+        _thread.start_new_thread(work, ())
 
     def _in_thread(self, id_: int, job: InThread) -> None:
         def work() -> None:
@@ -293,7 +297,7 @@ class Receiver:
             else:
                 _reply_alone(self.listener, id_, 0, result)
 
-        threading.Thread(target=work, daemon=True).start()
+        _thread.start_new_thread(work, ())
 
     # ---- refusals
 
@@ -331,6 +335,8 @@ class Receiver:
             os.close(descriptor)
 
     def _report(self, problem: BaseException) -> None:
+        import traceback  # 5 ms of imports that a healthy session never pays
+
         traceback.print_exception(problem, file=sys.stderr)
         try:
             self.bench.tell({"type": "failed", "problem": f"{type(problem).__name__}: {problem}"})
@@ -341,8 +347,10 @@ class Receiver:
 
     def _park(self, id_: int, tid: int, number: int, arguments: Arguments, key: str) -> None:
         name = self.names.get(number, "")
-        deadline = time.monotonic() + (30.0 if ":" in key and not key.startswith("sha256:") else self.setup.terms.call_deadline_s)
-        if name in ("execve", "execveat") and key.startswith("sha256:") and self._continue_and_hold(id_, tid, key):
+        deadline = time.monotonic() + (
+            30.0 if ":" in key and not key.startswith("sha256:") else self.setup.terms.call_deadline_s
+        )
+        if name in ("execve", "execveat") and key.startswith("sha256:") and self._continue_and_hold(id_, key):
             return
         self.parked[id_] = Parked(id_, tid, number, arguments, key, deadline)
 
@@ -373,7 +381,12 @@ class Receiver:
 
     def _left(self, key: str) -> None:
         held = any(expected.hold == key for expected in self.expected.values())
-        if key.startswith("sha256:") and not held and not any(p.key == key for p in self.parked.values()) and key not in self._requests:
+        if (
+            key.startswith("sha256:")
+            and not held
+            and not any(p.key == key for p in self.parked.values())
+            and key not in self._requests
+        ):
             self.bench.withdraw(key)
 
     def _valid(self, id_: int) -> bool:
@@ -407,14 +420,17 @@ class Receiver:
 
     def _expect(self, task: Task, program: Program, hold: str | None = None) -> None:
         """From here on the process's next call comes from the new image, or the exec failed."""
-        self.expected[task.tgid] = _Expected(program, task.tid, hold)
+        origin = origin_of(task.tgid)
+        if origin is None:
+            raise Gone
+        self.expected[task.tgid] = _Expected(program, task.tid, origin.started, hold)
         group = task.tgid
         for other in list(self.tasks.values()):
             if other.tid == task.tid or other.tgid == group:
                 other.forget_memory()
                 other.forget_identity()
 
-    def _continue_and_hold(self, id_: int, tid: int, key: str) -> bool:
+    def _continue_and_hold(self, id_: int, key: str) -> bool:
         """An exec that waits for a person goes on, and its new image is held at its first call: spawners are frozen until exec returns.
 
         Not for images that may act without a trapped call.
@@ -435,6 +451,10 @@ class Receiver:
         if expected is None:
             return True
         task.forget_identity()
+        origin = origin_of(task.tgid)
+        if origin is None or origin.started != expected.started:
+            del self.expected[task.tgid]
+            return True
         state = self.programs.verify(task, expected.program)
         if state == "failed" and task.tid != expected.tid:
             return True  # another thread of the old image, while the exec is under way
@@ -455,6 +475,7 @@ class Receiver:
 
     def _became(self, task: Task, program: Program) -> None:
         self.lineage.record(task.tgid, replace(program, injected=self.programs.injected(task)))
+        self.bench.event(task.tgid, "exec", ppid=task.status().parent, exe=program.exe, command=program.argv)
         del self.expected[task.tgid]
 
     def _kill_swapped(self, task: Task, program: Program) -> None:
@@ -584,7 +605,9 @@ class Receiver:
         if signed in (0, task.tgid, task.tid):
             return CONTINUED
         if signed == -1:
-            return self._to_everyone(task)
+            raise PermissionError(
+                errno.EPERM, "a signal to every process would reach the guard and the rest of the machine"
+            )
         target = self._whose(kernel.thread_group(signed)) if signed > 0 else self._whose_group(-signed)
         if target == "tree" and op == "signal":
             return CONTINUED
@@ -601,12 +624,8 @@ class Receiver:
                 continue
         return "outside"
 
-    def _to_everyone(self, task: Task) -> Done:
-        """kill(-1) means the tree, never the guard or the rest of the machine."""
-        raise PermissionError(errno.EPERM, "a signal to every process")
-
     def _system(self, op: str, *, moves: bool = False) -> Handler:
-        def handler(task: Task, arguments: Arguments) -> Done:
+        def handler(task: Task, _: Arguments) -> Done:
             inside = self.paths.namespaces_moved and _in_own_namespace(task)
             self.bench.judge(task, SystemAction(op=op, target="namespace" if inside else "machine"))
             if moves:
@@ -636,7 +655,12 @@ def _merged(request: NetworkAction, seen: NetworkAction) -> NetworkAction:
 
 def _handlers(receiver: Receiver) -> dict[int, Handler]:
     """Call number to handler for this machine; a trapped call without a handler is refused (tested against the filter)."""
-    by_name = {**_file_handlers(receiver), **_socket_handlers(receiver), **_process_handlers(receiver), **_system_handlers(receiver)}
+    by_name = {
+        **_file_handlers(receiver),
+        **_socket_handlers(receiver),
+        **_process_handlers(receiver),
+        **_system_handlers(receiver),
+    }
     return {number: by_name[name] for number, name in receiver.names.items() if name in by_name}
 
 
@@ -678,9 +702,15 @@ def _file_handlers(r: Receiver) -> dict[str, Handler]:
         "utimensat": lambda t, a: f.times(
             t, _fd(a[0]), text(t, a[1]) if a[1] else None, t.read(a[2], 32) if a[2] else None, _int(a[3])
         ),
-        "setxattr": lambda t, a: f.set_xattr(t, here, text(t, a[0]), t.string(a[1], 256), _value(t, a[2], a[3]), _int(a[4]), 0),
-        "lsetxattr": lambda t, a: f.set_xattr(t, here, text(t, a[0]), t.string(a[1], 256), _value(t, a[2], a[3]), _int(a[4]), nofollow),
-        "fsetxattr": lambda t, a: f.set_xattr(t, _fd(a[0]), None, t.string(a[1], 256), _value(t, a[2], a[3]), _int(a[4]), 0),
+        "setxattr": lambda t, a: f.set_xattr(
+            t, here, text(t, a[0]), t.string(a[1], 256), _value(t, a[2], a[3]), _int(a[4]), 0
+        ),
+        "lsetxattr": lambda t, a: f.set_xattr(
+            t, here, text(t, a[0]), t.string(a[1], 256), _value(t, a[2], a[3]), _int(a[4]), nofollow
+        ),
+        "fsetxattr": lambda t, a: f.set_xattr(
+            t, _fd(a[0]), None, t.string(a[1], 256), _value(t, a[2], a[3]), _int(a[4]), 0
+        ),
         "removexattr": lambda t, a: f.remove_xattr(t, here, text(t, a[0]), t.string(a[1], 256), 0),
         "lremovexattr": lambda t, a: f.remove_xattr(t, here, text(t, a[0]), t.string(a[1], 256), nofollow),
         "fremovexattr": lambda t, a: f.remove_xattr(t, _fd(a[0]), None, t.string(a[1], 256), 0),
@@ -713,7 +743,7 @@ def _process_handlers(r: Receiver) -> dict[str, Handler]:
                 other.set_umask(a[0])
         return CONTINUED
 
-    def credentials(task: Task, a: Arguments) -> Done:
+    def credentials(task: Task, _: Arguments) -> Done:
         task.forget_identity()
         return CONTINUED
 
@@ -733,7 +763,18 @@ def _process_handlers(r: Receiver) -> dict[str, Handler]:
     return {
         "umask": umask,
         **dict.fromkeys(
-            ("setuid", "setgid", "setreuid", "setregid", "setresuid", "setresgid", "setfsuid", "setfsgid", "setgroups", "capset"),
+            (
+                "setuid",
+                "setgid",
+                "setreuid",
+                "setregid",
+                "setresuid",
+                "setresgid",
+                "setfsuid",
+                "setfsgid",
+                "setgroups",
+                "capset",
+            ),
             credentials,
         ),
         "kill": towards("signal", 0),
@@ -772,7 +813,9 @@ def _system_handlers(r: Receiver) -> dict[str, Handler]:
         if flags:
             op = "unshare_user" if flags & 0x10000000 else "unshare"
             inside = r.paths.namespaces_moved and _in_own_namespace(task)
-            r.bench.judge(task, SystemAction(op=op, target="namespace" if inside or op == "unshare_user" else "machine"))
+            r.bench.judge(
+                task, SystemAction(op=op, target="namespace" if inside or op == "unshare_user" else "machine")
+            )
             r.paths.namespaces_moved = True
         task.forget_identity()
         return CONTINUED
@@ -785,7 +828,18 @@ def _system_handlers(r: Receiver) -> dict[str, Handler]:
         "sethostname": "hostname", "setdomainname": "hostname", "vhangup": "vhangup", "fanotify_init": "fanotify", "mq_open": "mqueue",
         "mq_unlink": "mqueue", "open_by_handle_at": "open_by_handle",
     }  # fmt: skip
-    mounts = ("mount", "umount2", "move_mount", "open_tree", "open_tree_attr", "fsopen", "fsconfig", "fsmount", "fspick", "mount_setattr")
+    mounts = (
+        "mount",
+        "umount2",
+        "move_mount",
+        "open_tree",
+        "open_tree_attr",
+        "fsopen",
+        "fsconfig",
+        "fsmount",
+        "fspick",
+        "mount_setattr",
+    )
     return {
         "clone": clone,
         "unshare": unshare,
@@ -797,7 +851,7 @@ def _system_handlers(r: Receiver) -> dict[str, Handler]:
     }
 
 
-def _not_offered(task: Task, arguments: Arguments) -> Done:
+def _not_offered(_task: Task, _arguments: Arguments) -> Done:
     raise OSError(errno.ENOSYS, "not offered")
 
 
@@ -858,7 +912,9 @@ def _pid_of(task: Task, number: int) -> int:
 def _reply_alone(listener: int, id_: int, error: int, value: int = 0) -> None:
     """From a thread: its own buffer."""
     try:
-        fcntl.ioctl(listener, kernel.SEND, bytearray(kernel.RESPONSE.pack(id_, value if error == 0 else 0, error, 0)), True)
+        fcntl.ioctl(
+            listener, kernel.SEND, bytearray(kernel.RESPONSE.pack(id_, value if error == 0 else 0, error, 0)), True
+        )
     except OSError:
         return
 
@@ -866,7 +922,12 @@ def _reply_alone(listener: int, id_: int, error: int, value: int = 0) -> None:
 def _give_alone(listener: int, id_: int, give: Give) -> None:
     flags = os.O_CLOEXEC if give.close_on_exec else 0
     try:
-        fcntl.ioctl(listener, kernel.ADDFD, bytearray(kernel.ADDED.pack(id_, kernel.ADDFD_SEND, give.descriptor, 0, flags)), True)
+        fcntl.ioctl(
+            listener,
+            kernel.ADDFD,
+            bytearray(kernel.ADDED.pack(id_, kernel.ADDFD_SEND, give.descriptor, 0, flags)),
+            True,
+        )
     except OSError as problem:
         if problem.errno != errno.ENOENT:
             _reply_alone(listener, id_, -(problem.errno or errno.EACCES))

@@ -28,7 +28,9 @@ MSG_FASTOPEN: Final = 0x20000000
 _SO_NETNS_COOKIE: Final = 71
 _SCM_RIGHTS: Final = 1
 _DATAGRAM_LIMIT: Final = 212992  # net.core.wmem_default: no larger datagram leaves a socket with default settings
-_METADATA: Final = frozenset(("169.254.169.254", "169.254.170.2", "100.100.100.200", "fd00:ec2::254", "168.63.129.16", "192.0.0.192"))
+_METADATA: Final = frozenset(
+    ("169.254.169.254", "169.254.170.2", "100.100.100.200", "fd00:ec2::254", "168.63.129.16", "192.0.0.192")
+)
 _libc = ctypes.CDLL(None, use_errno=True)
 
 
@@ -55,12 +57,10 @@ class Redirect(Protocol):
         """`always`, `never` or `passthrough`."""
 
 
-
 class Judge(Protocol):
     """Records and returns, or raises to refuse or to wait; with `ask` False what would be asked is refused."""
 
     def __call__(self, task: Task, action: Action, *, ask: bool = True) -> bytes | None: ...
-
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,7 +93,9 @@ def read_address(task: Task, pointer: int, length: int) -> Address:
         return Address(raw, family, path=name if name.startswith(b"\0") and len(name) > 1 else name.split(b"\0", 1)[0])
     if family in (socket.AF_UNSPEC, socket.AF_NETLINK):
         return Address(raw, family)
-    raise OSError(errno.EAFNOSUPPORT if family not in (socket.AF_INET, socket.AF_INET6) else errno.EINVAL, "address family")
+    raise OSError(
+        errno.EAFNOSUPPORT if family not in (socket.AF_INET, socket.AF_INET6) else errno.EINVAL, "address family"
+    )
 
 
 def _call(name: str, *arguments: int | bytes) -> int:
@@ -107,11 +109,15 @@ def _call(name: str, *arguments: int | bytes) -> int:
 class Sockets:
     """Performs socket calls."""
 
-    def __init__(self, paths: Paths, identity: Identity, judge: Judge, redirect: Redirect, places: Places, *, no_network: bool) -> None:
+    def __init__(
+        self, paths: Paths, identity: Identity, judge: Judge, redirect: Redirect, places: Places, *, no_network: bool
+    ) -> None:
         self.paths, self.identity, self.judge, self.redirect = paths, identity, judge, redirect
         self.no_network = no_network
         self.places = places
-        self._listening: dict[tuple[int, int], tuple[int, ...]] = {}  # (network namespace, TCP port) -> inodes of listeners of the tree
+        self._listening: dict[
+            tuple[int, int], tuple[int, ...]
+        ] = {}  # (network namespace, TCP port) -> inodes of listeners of the tree
         self._bound: set[tuple[int, int]] = set()  # device and inode of socket files that the tree made
         self._abstract: dict[bytes, int] = {}  # abstract name -> inode of the tree's socket
         with socket.socket() as probe:
@@ -145,7 +151,8 @@ class Sockets:
                 os.close(copy)
 
     def _to_tcp(self, task: Task, copy: int, address: Address) -> Outcome:
-        assert address.ip is not None and address.port is not None
+        assert address.ip is not None
+        assert address.port is not None
         namespace = _namespace(copy)
         listener = self.listener(task, address, namespace)
         action = NetworkAction(
@@ -204,7 +211,8 @@ class Sockets:
 
     def _to_udp(self, task: Task, copy: int, address: Address) -> Outcome:
         """A connected datagram socket sends without another trapped call, so its destination is judged here, and never asked about:
-        resolvers' clients connect such sockets only to learn their own address (RFC 6724), and do well without an answer."""
+        resolvers' clients connect such sockets only to learn their own address (RFC 6724), and do well without an answer.
+        """
         action = self._datagram(task, copy, address)
         self._refuse_without_network(action.listener)
         self.judge(task, action, ask=False)
@@ -214,9 +222,7 @@ class Sockets:
         assert address.path is not None
         raw, name, inside = self._unix_name(task, address)
         if not inside:
-            self.judge(
-                task, NetworkAction(host=(name,), address=name, protocol="unix", listener="unix")
-            )
+            self.judge(task, NetworkAction(host=(name,), address=name, protocol="unix", listener="unix"))
         return self._as_peer(task, copy, raw, lambda place: _call("connect", copy, place, len(place)))
 
     def _unix_name(self, task: Task, address: Address) -> tuple[tuple[int, bytes], str, bool]:
@@ -327,7 +333,9 @@ class Sockets:
             if size > _DATAGRAM_LIMIT:
                 raise OSError(errno.EMSGSIZE, "datagram too long")
             payload = _whole(task, data, size)
-            return self._send(task, copy, [payload], b"", flags, read_address(task, pointer, length) if pointer else None)
+            return self._send(
+                task, copy, [payload], b"", flags, read_address(task, pointer, length) if pointer else None
+            )
         finally:
             os.close(copy)
 
@@ -373,7 +381,9 @@ class Sockets:
         return family == socket.AF_NETLINK or kind in (socket.SOCK_STREAM, socket.SOCK_SEQPACKET)
 
     def _message(self, task: Task, copy: int, header: int, flags: int) -> int:
-        name, name_size, _, vectors, vector_count, control, control_size, _ = struct.unpack("=QIIQQQQI", _whole(task, header, 52))
+        name, name_size, _, vectors, vector_count, control, control_size, _ = struct.unpack(
+            "=QIIQQQQI", _whole(task, header, 52)
+        )
         if vector_count > 1024:
             raise OSError(errno.EMSGSIZE, "too many pieces")
         table = _whole(task, vectors, 16 * vector_count)
@@ -388,8 +398,10 @@ class Sockets:
         ancillary = _whole(task, control, control_size) if control and 0 < control_size <= 4096 else b""
         return self._send(task, copy, pieces, ancillary, flags, address)
 
-    def _send(self, task: Task, copy: int, pieces: list[bytes], ancillary: bytes, flags: int, address: Address | None) -> int:
-        raw: object = None
+    def _send(
+        self, task: Task, copy: int, pieces: list[bytes], ancillary: bytes, flags: int, address: Address | None
+    ) -> int:
+        raw: str | bytes | tuple[str, int | None] | None = None
         handle = -1
         if address is not None and address.family == socket.AF_UNIX:
             (handle, rest), name, inside = self._unix_name(task, address)
@@ -400,13 +412,21 @@ class Sockets:
             action = self._datagram(task, copy, address)
             self._refuse_without_network(action.listener)
             self.judge(task, action)
-            raw = (str(ipaddress.IPv6Address(address.raw[8:24])), address.port) if address.family == socket.AF_INET6 else (address.ip, address.port)
+            raw = (
+                (str(ipaddress.IPv6Address(address.raw[8:24])), address.port)
+                if address.family == socket.AF_INET6
+                else (address.ip, address.port)
+            )
         passed: list[int] = []
         try:
             messages = self._ancillary(task, ancillary, passed)
             with socket.socket(fileno=os.dup(copy)) as own:
                 wanted = flags | socket.MSG_DONTWAIT
-                return own.sendmsg(pieces, messages, wanted, raw) if raw is not None else own.sendmsg(pieces, messages, wanted)
+                return (
+                    own.sendmsg(pieces, messages, wanted, raw)
+                    if raw is not None
+                    else own.sendmsg(pieces, messages, wanted)
+                )
         finally:
             for descriptor in passed:
                 os.close(descriptor)
@@ -440,7 +460,9 @@ class Sockets:
         assert address.ip is not None
         listener = self.listener(task, address, _namespace(copy), stream=False)
         protocol = "dns" if listener == "resolver" else "udp"
-        return NetworkAction(host=(address.ip,), address=address.ip, port=address.port, protocol=protocol, listener=listener)
+        return NetworkAction(
+            host=(address.ip,), address=address.ip, port=address.port, protocol=protocol, listener=listener
+        )
 
     def listener(self, task: Task, address: Address, namespace: int, *, stream: bool = True) -> Listener:
         """Whom the caller would reach."""

@@ -78,7 +78,10 @@ _CLONE_THREAD = 0x10000
 
 # Refused without a notification: (errno, why)
 REFUSED: Final[Mapping[str, tuple[int, str]]] = {
-    "clone3": (errno.ENOSYS, "its flags lie in memory; C libraries fall back to clone, whose flags the filter can read"),
+    "clone3": (
+        errno.ENOSYS,
+        "its flags lie in memory; C libraries fall back to clone, whose flags the filter can read",
+    ),
     "io_uring_setup": (errno.ENOSYS, "a ring opens, connects and unlinks without a system call; Node and Go fall back"),
     "io_uring_enter": (errno.ENOSYS, "see io_uring_setup"),
     "io_uring_register": (errno.ENOSYS, "see io_uring_setup"),
@@ -132,7 +135,11 @@ CONDITIONAL: Final[Mapping[str, tuple[tuple[_Row, ...], int]]] = {
     ),
     "clone": (
         (
-            *(((Test(0, bit, bit),), _NOTIFY) for bit in (1 << n for n in range(32)) if bit & CLONE_NEW and bit != 0x80),
+            *(
+                ((Test(0, bit, bit),), _NOTIFY)
+                for bit in (1 << n for n in range(32))
+                if bit & CLONE_NEW and bit != 0x80
+            ),
             ((Test(0, _CLONE_THREAD, _CLONE_THREAD),), _ALLOW),
             ((Test(0, CLONE_FS, CLONE_FS),), _NOTIFY),
         ),
@@ -153,7 +160,10 @@ CONDITIONAL: Final[Mapping[str, tuple[tuple[_Row, ...], int]]] = {
         ),
         _ERRNO | errno.EAFNOSUPPORT,
     ),
-    "setsockopt": ((((Test(1, 6), Test(2, 19)), _ERRNO | errno.EPERM),), _ALLOW),  # TCP_REPAIR makes connections without connect
+    "setsockopt": (
+        (((Test(1, 6), Test(2, 19)), _ERRNO | errno.EPERM),),
+        _ALLOW,
+    ),  # TCP_REPAIR makes connections without connect
     # a null signal only asks whether the process exists
     "kill": ((((Test(1, 0),), _ALLOW),), _NOTIFY),
     "tkill": ((((Test(1, 0),), _ALLOW),), _NOTIFY),
@@ -169,7 +179,20 @@ CONDITIONAL: Final[Mapping[str, tuple[tuple[_Row, ...], int]]] = {
     "unshare": ((((Test(0, 0),), _ALLOW),), _NOTIFY),
 }
 
-HOT: Final = ("openat", "open", "unlinkat", "unlink", "execve", "sendmsg", "sendto", "fcntl", "ioctl", "clone", "kill", "tgkill")
+HOT: Final = (
+    "openat",
+    "open",
+    "unlinkat",
+    "unlink",
+    "execve",
+    "sendmsg",
+    "sendto",
+    "fcntl",
+    "ioctl",
+    "clone",
+    "kill",
+    "tgkill",
+)
 
 
 def _statement(code: int, k: int) -> bytes:

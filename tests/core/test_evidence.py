@@ -12,7 +12,19 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from guard.core import evidence
-from guard.core.actions import FILE_OPS, Action, Actor, ExecAction, FileAction, FileOp, NetworkAction, PythonAction, SqlAction, SystemAction, ToolAction
+from guard.core.actions import (
+    FILE_OPS,
+    Action,
+    Actor,
+    ExecAction,
+    FileAction,
+    FileOp,
+    NetworkAction,
+    PythonAction,
+    SqlAction,
+    SystemAction,
+    ToolAction,
+)
 from guard.core.evidence import TEXT_LIMIT, Record, SessionEvent, fast_line, is_record, line, redact, target
 from guard.core.verdicts import Decision, Verdict
 
@@ -38,7 +50,9 @@ def parsed(action: Action, verdict: Verdict = ALLOW) -> dict[str, Any]:
 @given(names, names, numbers, numbers, verdicts)
 def test_every_name_survives(path: str, to: str, time_ns: int, pid: int, verdict: Verdict) -> None:
     """Bytes that are no UTF-8 come back as they were, line breaks do not break lines, and nothing is unknown to the reader."""
-    data = line(Record(seq=7, time_ns=time_ns, pid=pid, action=FileAction(op="rename", path=path, to=to), verdict=verdict))
+    data = line(
+        Record(seq=7, time_ns=time_ns, pid=pid, action=FileAction(op="rename", path=path, to=to), verdict=verdict)
+    )
     assert data.isascii()
     assert data.count(b"\n") == 1
     plain = json.loads(data)
@@ -49,16 +63,36 @@ def test_every_name_survives(path: str, to: str, time_ns: int, pid: int, verdict
     assert target(plain) == f"rename {path} → {to}"
 
 
-@given(names, numbers, numbers, numbers, verdicts, st.sampled_from(FILE_OPS), st.none() | st.builds(Actor, name=names, exe=names))
-def test_the_fast_form_is_the_slow_one(path: str, seq: int, time_ns: int, pid: int, verdict: Verdict, op: FileOp, actor: Actor | None) -> None:
+@given(
+    names,
+    numbers,
+    numbers,
+    numbers,
+    verdicts,
+    st.sampled_from(FILE_OPS),
+    st.none() | st.builds(Actor, name=names, exe=names),
+)
+def test_the_fast_form_is_the_slow_one(
+    path: str, seq: int, time_ns: int, pid: int, verdict: Verdict, op: FileOp, actor: Actor | None
+) -> None:
     """Byte for byte."""
     action = FileAction(op=op, path=path, actor=actor)
-    assert fast_line(verdict, op, actor)(seq, time_ns, pid, path) == line(Record(seq=seq, time_ns=time_ns, pid=pid, action=action, verdict=verdict))
+    assert fast_line(verdict, op, actor)(seq, time_ns, pid, path) == line(
+        Record(seq=seq, time_ns=time_ns, pid=pid, action=action, verdict=verdict)
+    )
 
 
 def test_the_form_of_a_line() -> None:
     """The whole line, with its keys in their order; what is not known is not there."""
-    verdict = Verdict(decision=Decision.BLOCK, rules=("p/a", "p/b"), because="no", unknown=("harm",), labels=("x",), score=0.5, label="destructive")
+    verdict = Verdict(
+        decision=Decision.BLOCK,
+        rules=("p/a", "p/b"),
+        because="no",
+        unknown=("harm",),
+        labels=("x",),
+        score=0.5,
+        label="destructive",
+    )
     action = ExecAction(exe="/bin/rm", args=("x",), anonymous=False, actor=Actor(name="sh", exe="/bin/sh"))
     assert line(Record(seq=1, time_ns=2, pid=3, action=action, verdict=verdict)) == (
         b'{"seq":1,"time_ns":2,"pid":3,"kind":"exec","action":{"exe":"/bin/rm","args":["x"],"anonymous":false,'
@@ -90,6 +124,7 @@ SPELLINGS = [
     f"echo -----BEGIN OPENSSH PRIVATE KEY-----\n{CANARY}\n-----END OPENSSH PRIVATE KEY-----",
     f"cat <<E\n-----BEGIN RSA PRIVATE KEY-----\n{CANARY}",
     f"token {CANARY}",
+    f"x Bearer {CANARY}",
     f'os.environ["API_TOKEN"] = "{CANARY}"',
     f"requests.get(u, auth=x, password='{CANARY}')",
 ]
@@ -99,7 +134,9 @@ def everywhere(text: str) -> list[Action]:
     """Actions with this text in every field that can hold what an agent writes, but the names of files and places."""
     return [
         ExecAction(exe="/bin/x", name="x", args=("-c", text), command=text, script=text),
-        NetworkAction(url=text, url_path=text, query=text, headers=(("x-other", text),), body=text, content=("session-secret",)),
+        NetworkAction(
+            url=text, url_path=text, query=text, headers=(("x-other", text),), body=text, content=("session-secret",)
+        ),
         PythonAction(text=text),
         SqlAction(text=text),
         ToolAction(arguments=text),
@@ -110,17 +147,31 @@ def everywhere(text: str) -> list[Action]:
 def test_no_secret_reaches_a_line(text: str) -> None:
     """In no field of no kind of action, not in the reason, and not in what a session's events tell."""
     for action in everywhere(text):
-        data = line(Record(seq=1, time_ns=2, pid=3, action=action, verdict=Verdict(decision=Decision.ASK, rules=("r",), because=text)))
+        data = line(
+            Record(
+                seq=1,
+                time_ns=2,
+                pid=3,
+                action=action,
+                verdict=Verdict(decision=Decision.ASK, rules=("r",), because=text),
+            )
+        )
         assert CANARY.encode() not in data
         assert b"[redacted:" in data
     event = SessionEvent(seq=1, time_ns=2, pid=3, event="start", command=("sh", "-c", text), task=text, text=text)
     assert CANARY.encode() not in line(event)
 
 
-@pytest.mark.parametrize("name", ["Authorization", "cookie", "X-API-Key", "Set-Cookie", "Proxy-Authorization", "private-token"])
+@pytest.mark.parametrize(
+    "name", ["Authorization", "cookie", "X-API-Key", "Set-Cookie", "Proxy-Authorization", "private-token"]
+)
 def test_secret_headers_are_secrets_whatever_they_hold(name: str) -> None:
     """The scheme of an authorization stays, its value does not."""
-    plain = parsed(NetworkAction(headers=((name, f"Scheme {CANARY}"), (name, f"session={CANARY}; theme=dark"), ("accept", "text/html"))))
+    plain = parsed(
+        NetworkAction(
+            headers=((name, f"Scheme {CANARY}"), (name, f"session={CANARY}; theme=dark"), ("accept", "text/html"))
+        )
+    )
     assert plain["action"]["headers"][0] == [name, f"Scheme [redacted:header:{len(CANARY)}]"]
     assert CANARY not in json.dumps(plain)
     assert plain["action"]["headers"][2] == ["accept", "text/html"]
@@ -142,7 +193,9 @@ def test_secrets_given_away_by_their_place(program: str, args: tuple[str, ...]) 
     command = " ".join((program, *args))
     plain = parsed(ExecAction(exe=f"/usr/bin/{program}", name=program, args=args, command=command, script=command))
     assert "hunter2" not in json.dumps(plain)
-    event = SessionEvent(seq=1, time_ns=2, pid=3, event="exec", exe=f"/usr/bin/{program}", command=(f"/usr/bin/{program}", *args))
+    event = SessionEvent(
+        seq=1, time_ns=2, pid=3, event="exec", exe=f"/usr/bin/{program}", command=(f"/usr/bin/{program}", *args)
+    )
     assert b"hunter2" not in line(event)
 
 
@@ -165,7 +218,14 @@ def test_names_of_files_stay() -> None:
     assert parsed(ExecAction(exe=path, cwd=path))["action"] == {"exe": path, "cwd": path}
 
 
-@given(st.lists(st.sampled_from([*SPELLINGS, "--password ", "token=", "://a:b@", '"', "'", " ", "[redacted:named:3]", "Bearer "]), max_size=6).map("".join))
+@given(
+    st.lists(
+        st.sampled_from(
+            [*SPELLINGS, "--password ", "token=", "://a:b@", '"', "'", " ", "[redacted:named:3]", "Bearer "]
+        ),
+        max_size=6,
+    ).map("".join)
+)
 def test_redacting_twice_changes_nothing(text: str) -> None:
     """What was redacted is not taken for a secret."""
     assert redact(redact(text)) == redact(text)
@@ -177,7 +237,22 @@ def test_the_hints_hide_nothing(text: str) -> None:
     assert redact(text) == evidence._SECRETS.sub(evidence._replaced, text)
 
 
-@pytest.mark.parametrize("fragment", ["eyJ", "-----BEGIN PRIVATE KEY-----", "-----BEGIN ", "password", "password=", 'password="', "://", "--token ", "-a", "Bearer ", " "])
+@pytest.mark.parametrize(
+    "fragment",
+    [
+        "eyJ",
+        "-----BEGIN PRIVATE KEY-----",
+        "-----BEGIN ",
+        "password",
+        "password=",
+        'password="',
+        "://",
+        "--token ",
+        "-a",
+        "Bearer ",
+        " ",
+    ],
+)
 def test_text_made_to_be_slow_is_not(fragment: str) -> None:
     """64 KiB of any beginning of a form is searched in one pass: a quadratic one would run into the test's time limit."""
     text = fragment * (64 * 1024 // len(fragment) + 1)
@@ -186,7 +261,7 @@ def test_text_made_to_be_slow_is_not(fragment: str) -> None:
 
 def test_long_texts_are_shortened_and_say_so() -> None:
     """With their length; a secret across the limit is not cut in two."""
-    text = "x" * (TEXT_LIMIT - 10) + f" token={CANARY} " + "y" * 10_000
+    text = "x" * (TEXT_LIMIT - 16) + f" ghp_{CANARY} " + "y" * 10_000
     kept = parsed(PythonAction(text=text))["action"]["text"]
     assert kept.endswith(f"… [shortened: {len(text)} characters in all]")
     assert CANARY[:8] not in kept

@@ -73,7 +73,9 @@ def test_git_reads_the_same(text: str, tmp_path: Path) -> None:
     """Git's own listing of the file has the same keys and values."""
     file = tmp_path / "config"
     file.write_bytes(text.encode())
-    out = subprocess.run(["git", "config", "--file", str(file), "--list", "-z"], capture_output=True, check=True).stdout.decode()
+    out = subprocess.run(
+        ["git", "config", "--file", str(file), "--list", "-z"], capture_output=True, check=True
+    ).stdout.decode()
     told: dict[str, tuple[str, ...]] = {}
     for entry in out.split("\0")[:-1]:
         key, found, value = entry.partition("\n")
@@ -81,7 +83,9 @@ def test_git_reads_the_same(text: str, tmp_path: Path) -> None:
     assert keys(text) == told
 
 
-@pytest.mark.parametrize("text", ["x = 1", "[a", "[a]\n1x = 2", '[a]\nb = "x', "[a]\nb = \\q", "[a]\nb ! c", '[a "b]\nc'])
+@pytest.mark.parametrize(
+    "text", ["x = 1", "[a", "[a]\n1x = 2", '[a]\nb = "x', "[a]\nb = \\q", "[a]\nb ! c", '[a "b]\nc']
+)
 def test_what_git_refuses_is_refused(text: str) -> None:
     """Such text is reported as `unreadable`, which rules treat like a key that runs programs."""
     with pytest.raises(ValueError, match="`"):
@@ -175,7 +179,11 @@ def test_changed_names_keys_and_marks_those_that_run() -> None:
         ('{"hooks": {"a": 1}}', "{}", ("hooks",)),
         ('{"numStartups": 1}', '{"numStartups": 2}', ("numstartups",)),
         ("{}", '{"projects": {"/p": {"mcpServers": {}, "allowedTools": []}}}', ("/p", "projects")),
-        ("{}", '{"projects": {"/p": {"mcpServers": {"x": {"command": "sh"}}}}}', ("/p", "command", "mcpservers", "projects", "x")),
+        (
+            "{}",
+            '{"projects": {"/p": {"mcpServers": {"x": {"command": "sh"}}}}}',
+            ("/p", "command", "mcpservers", "projects", "x"),
+        ),
         ('{"a": {"permissions": ["x"]}}', '{"a": {"permissions": ["x"], "b": 1}}', ("a", "b")),
         ("", "not json", ("unreadable",)),
         ("", "[]", ("unreadable",)),

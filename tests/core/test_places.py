@@ -33,7 +33,13 @@ def test_the_examples_in_the_docstrings_hold() -> None:
 
 def test_places_survive_json() -> None:
     """The runtime sends them to other processes as text."""
-    here = Places(workspace="/w", home="/h", homes=("/h", "/root"), registries=("registry.example",), model_endpoints=("[::1]:80",))
+    here = Places(
+        workspace="/w",
+        home="/h",
+        homes=("/h", "/root"),
+        registries=("registry.example",),
+        model_endpoints=("[::1]:80",),
+    )
     assert Places.from_json(json.loads(json.dumps(here.to_json()))) == here
 
 
@@ -54,7 +60,14 @@ def test_lexical_is_clean_and_settled(path: str, folder: str) -> None:
 
 @pytest.mark.parametrize(
     ("path", "folder", "under"),
-    [("/a", "/a", True), ("/a/b", "/a", True), ("/ab", "/a", False), ("/a", "/a/b", False), ("/a", "/", True), ("/", "/a", False)],
+    [
+        ("/a", "/a", True),
+        ("/a/b", "/a", True),
+        ("/ab", "/a", False),
+        ("/a", "/a/b", False),
+        ("/a", "/", True),
+        ("/", "/a", False),
+    ],
 )
 def test_under_respects_names(path: str, folder: str, under: bool) -> None:
     """`/ab` is not below `/a`, and everything is below `/`."""
@@ -104,7 +117,14 @@ def test_endpoint_and_host_belong_together() -> None:
 
 @pytest.mark.parametrize(
     ("host", "loopback"),
-    [("127.1.2.3", True), ("localhost", True), ("x.localhost", True), ("::1", True), ("::ffff:127.0.0.1", True), ("api.example", False)],
+    [
+        ("127.1.2.3", True),
+        ("localhost", True),
+        ("x.localhost", True),
+        ("::1", True),
+        ("::ffff:127.0.0.1", True),
+        ("api.example", False),
+    ],
 )
 def test_loopback(host: str, loopback: bool) -> None:
     """A name that only begins like the loopback address is elsewhere."""

@@ -8,7 +8,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from guard.core.actions import Action, Actor, ExecAction, FileAction, NetworkAction, PythonAction, SqlAction, SystemAction, ToolAction
+from guard.core.actions import (
+    Action,
+    Actor,
+    ExecAction,
+    FileAction,
+    NetworkAction,
+    PythonAction,
+    SqlAction,
+    SystemAction,
+    ToolAction,
+)
 from guard.core.questions import Answer, Question, answered, digest, memory
 from guard.core.verdicts import Decision, Source, Verdict
 
@@ -65,7 +75,9 @@ def test_names_made_at_random_do_not() -> None:
 
     assert digest(wrapped("3f9a2b")) == digest(wrapped("77c01d"))
     assert digest(wrapped("3f9a2b")) != digest(wrapped("3f9a2b", folder="other"))
-    assert digest(wrapped("3f9a2b", script=None)) != digest(wrapped("77c01d", script=None)), "unknown text: the name is all there is"
+    assert digest(wrapped("3f9a2b", script=None)) != digest(wrapped("77c01d", script=None)), (
+        "unknown text: the name is all there is"
+    )
 
 
 def test_a_files_own_name_always_counts() -> None:
@@ -90,15 +102,50 @@ def test_a_memory_is_for_its_own_rules(action: Action) -> None:
         (FileAction(op="delete", path="/opt/app/a"), FileAction(op="delete", path="/opt/app/b"), "default", False),
         (FileAction(op="write", path="/etc/a"), FileAction(op="write", path="/etc/b"), "default", False),
         (FileAction(op="write", path="/home/u/.ssh/a"), FileAction(op="write", path="/home/u/.ssh/b"), "rule", False),
-        (FileAction(op="rename", path="/o/p/a", to="/o/p/b"), FileAction(op="rename", path="/o/p/a", to="/o/p/c"), "default", False),
-        (NetworkAction(host=("a.example",), port=443, method="GET", url_path="/x"), NetworkAction(host=("a.example",), port=443, method="GET", url_path="/y"), "rule", True),
-        (NetworkAction(host=("a.example",), port=443, method="GET"), NetworkAction(host=("a.example",), port=443, method="POST"), "rule", False),
-        (NetworkAction(host=("a.example",), port=443, method="GET"), NetworkAction(host=("a.example",), port=8443, method="GET"), "rule", False),
-        (NetworkAction(host=("a.example",), port=443, method="GET"), NetworkAction(host=("b.example",), port=443, method="GET"), "rule", False),
-        (NetworkAction(host=("a.example",), port=443, method="GET"), NetworkAction(host=("a.example", "b.example"), port=443, method="GET"), "rule", False),
+        (
+            FileAction(op="rename", path="/o/p/a", to="/o/p/b"),
+            FileAction(op="rename", path="/o/p/a", to="/o/p/c"),
+            "default",
+            False,
+        ),
+        (
+            NetworkAction(host=("a.example",), port=443, method="GET", url_path="/x"),
+            NetworkAction(host=("a.example",), port=443, method="GET", url_path="/y"),
+            "rule",
+            True,
+        ),
+        (
+            NetworkAction(host=("a.example",), port=443, method="GET"),
+            NetworkAction(host=("a.example",), port=443, method="POST"),
+            "rule",
+            False,
+        ),
+        (
+            NetworkAction(host=("a.example",), port=443, method="GET"),
+            NetworkAction(host=("a.example",), port=8443, method="GET"),
+            "rule",
+            False,
+        ),
+        (
+            NetworkAction(host=("a.example",), port=443, method="GET"),
+            NetworkAction(host=("b.example",), port=443, method="GET"),
+            "rule",
+            False,
+        ),
+        (
+            NetworkAction(host=("a.example",), port=443, method="GET"),
+            NetworkAction(host=("a.example", "b.example"), port=443, method="GET"),
+            "rule",
+            False,
+        ),
         (NetworkAction(protocol="tcp", body="a"), NetworkAction(protocol="tcp", body="b"), "rule", False),
         (RUN, replace(RUN, args=("-rf", "src")), "rule", False),
-        (ToolAction(server="s", name="t", arguments="1"), ToolAction(server="s", name="t", arguments="2"), "default", True),
+        (
+            ToolAction(server="s", name="t", arguments="1"),
+            ToolAction(server="s", name="t", arguments="2"),
+            "default",
+            True,
+        ),
         (ToolAction(server="s", name="t"), ToolAction(server="r", name="t"), "default", False),
         (SystemAction(op="mount", target="/a"), SystemAction(op="mount", target="/b"), "default", False),
     ],

@@ -2,21 +2,59 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from guard.core.screen import Keys, Modes, unfinished
 
-TOKENS = [b"a", b"\r", b"\x03", "ä".encode(), "😀".encode(), b"\x1b[A", b"\x1b[5~", b"\x1bOP", b"\x1bb", b"\x1b[97u", b"\x1b[1;5C", b"\x1b[200~ab\x1b[A\x1b[201~"]
-REPORTS = [b"\x1b[12;40R", b"\x1b[?1;2c", b"\x1b[0n", b"\x1b[?2026;2$y", b"\x1b[8;24;80t", b"\x1b]11;rgb:0/0/0\x1b\\", b"\x1bP>|x\x1b\\", b"\x1b[I", b"\x1b[?1u"]
-OUTPUT = [b"text", b"\x1b[31m", b"\x1b[?1049h", b"\x1b[?1049l", b"\x1b[?25l", b"\x1b[?1002;1006h", b"\x1b[2;9r", b"\x1b]0;t\x07", b"\x1bc", "€".encode(), b"\x1b(B"]
+TOKENS = [
+    b"a",
+    b"\r",
+    b"\x03",
+    "ä".encode(),
+    "😀".encode(),
+    b"\x1b[A",
+    b"\x1b[5~",
+    b"\x1bOP",
+    b"\x1bb",
+    b"\x1b[97u",
+    b"\x1b[1;5C",
+    b"\x1b[200~ab\x1b[A\x1b[201~",
+]
+REPORTS = [
+    b"\x1b[12;40R",
+    b"\x1b[?1;2c",
+    b"\x1b[0n",
+    b"\x1b[?2026;2$y",
+    b"\x1b[8;24;80t",
+    b"\x1b]11;rgb:0/0/0\x1b\\",
+    b"\x1bP>|x\x1b\\",
+    b"\x1b[I",
+    b"\x1b[?1u",
+]
+OUTPUT = [
+    b"text",
+    b"\x1b[31m",
+    b"\x1b[?1049h",
+    b"\x1b[?1049l",
+    b"\x1b[?25l",
+    b"\x1b[?1002;1006h",
+    b"\x1b[?1004h",
+    b"\x1b[2;9r",
+    b"\x1b]0;t\x07",
+    b"\x1bc",
+    "€".encode(),
+    b"\x1b(B",
+]
 
 
 def cut(data: bytes, places: list[int]) -> list[bytes]:
     """The data in parts."""
     marks = sorted({0, len(data), *(place % (len(data) + 1) for place in places)})
-    return [data[a:b] for a, b in zip(marks, marks[1:], strict=False)]
+    return [data[a:b] for a, b in pairwise(marks)]
 
 
 @given(st.lists(st.sampled_from(TOKENS + REPORTS)), st.lists(st.integers(0, 1000), max_size=8))
@@ -83,7 +121,9 @@ def test_leaving_restores_what_was_on(tokens: list[bytes]) -> None:
     assert (terminal.alternate, terminal.on, terminal.region) == (program.alternate, program.on, program.region)
 
 
-@pytest.mark.parametrize("sequence", [b"\x1b[38;5;1m", b"\x1b]0;title\x07", b"\x1bPq..\x1b\\", b"\x1b(B", "😀".encode(), b"\x1b_G..\x1b\\"])
+@pytest.mark.parametrize(
+    "sequence", [b"\x1b[38;5;1m", b"\x1b]0;title\x07", b"\x1bPq..\x1b\\", b"\x1b(B", "😀".encode(), b"\x1b_G..\x1b\\"]
+)
 def test_an_unfinished_end_is_found_at_every_cut(sequence: bytes) -> None:
     """Each true beginning of a sequence is unfinished, the whole is not, and text around it changes nothing."""
     for length in range(1, len(sequence)):

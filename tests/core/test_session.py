@@ -77,7 +77,11 @@ def test_a_question_is_open_exactly_while_somebody_could_answer_it(events: list[
     """Every question is closed by its answer or by CLOSE_QUESTION, never twice; a parked one stays."""
     questions = 0
     for _, event, after, commands in live(events):
-        if questions and event in (Event.APPROVED, Event.DENIED, Event.NOBODY_TO_ASK) and after in (State.ALLOWING, State.BLOCKING):
+        if (
+            questions
+            and event in (Event.APPROVED, Event.DENIED, Event.NOBODY_TO_ASK)
+            and after in (State.ALLOWING, State.BLOCKING)
+        ):
             questions -= 0 if Command.CLOSE_QUESTION in commands else 1
         questions += commands.count(Command.ASK) - commands.count(Command.CLOSE_QUESTION)
         assert questions in (0, 1)

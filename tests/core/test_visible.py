@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -23,11 +25,12 @@ def test_only_characters_that_are_drawn_remain(text: str) -> None:
 
 @given(texts)
 def test_pieces_are_the_same_text(text: str) -> None:
-    """The runs join to the text, drawn ones are left as they are, and neighbours differ."""
+    """The runs join to the text, drawn ones are left as they are, and every escape stands alone."""
     runs = list(pieces(text))
     assert "".join(run for run, _ in runs) == sanitise(text)
     assert "".join(run for run, escaped in runs if not escaped) == "".join(c for c in text if not is_hidden(c))
-    assert all(a[1] != b[1] for a, b in zip(runs, runs[1:], strict=False))
+    assert all(a[1] or b[1] for a, b in pairwise(runs))
+    assert sum(escaped for _, escaped in runs) == sum(map(is_hidden, text))
 
 
 @pytest.mark.parametrize(

@@ -29,5 +29,7 @@ def start(tmp_path: Path, authority: TestCa) -> Iterator[Callable[[Script], Peer
     yield starter
     for peer in made:
         peer.close()
-        sys.stderr.write(peer.errors.read_text())  # shown by pytest where the test failed
+        errors = peer.errors.read_text()
+        sys.stderr.write(errors)  # shown by pytest where the test failed
+        assert bool(errors) is peer.complains
         assert (tmp_path / "stdout.txt").read_bytes() == b""

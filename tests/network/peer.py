@@ -57,6 +57,7 @@ class Peer:
     folder: Path
     script: Script = allow_all
     upstream_ca: Path | None = None
+    complains: bool = False  # whether the proxy is expected to write to stderr
     actions: list[dict[str, Any]] = field(default_factory=list)
     done: dict[Any, dict[str, Any]] = field(default_factory=dict)
 

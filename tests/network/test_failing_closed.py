@@ -86,10 +86,10 @@ def test_the_proxy_does_not_lead_to_itself(start: Start) -> None:
 )
 def test_a_verdict_that_is_no_clear_allow_lets_nothing_pass(start: Start, verdict: dict[str, Any]) -> None:
     peer = start(lambda action: verdict if action["method"] == "POST" else ALLOW)
+    peer.complains = "instead" not in verdict or verdict["rules"] is None
     with Listener(http1) as server:
         made, _ = peer.connect(server.address)
-        made.sendall(b"POST / HTTP/1.1\r\nHost: a.test\r\nContent-Length: 0\r\n\r\n")
-        made.shutdown(socket.SHUT_WR)
+        made.sendall(b"POST / HTTP/1.1\r\nHost: a.test\r\nConnection: close\r\nContent-Length: 0\r\n\r\n")
         assert ended(made)[9:12] in (b"", b"403")
         made.close()
         assert server.accepted == 0
@@ -130,6 +130,7 @@ def test_an_exception_in_a_hook_ends_the_connection_and_no_other(start: Start) -
 def test_an_exception_in_a_layer_ends_the_connection(start: Start) -> None:
     """Trailers of HTTP/1 are not implemented in mitmproxy, which would log that and keep the connection."""
     peer = start(allow_all)
+    peer.complains = True
     with Listener(swallow) as server:
         made, flow = peer.connect(server.address)
         made.sendall(
@@ -143,6 +144,7 @@ def test_an_exception_in_a_layer_ends_the_connection(start: Start) -> None:
 
 def test_everything_ends_with_the_guard(start: Start) -> None:
     peer = start(lambda action: ALLOW if action.get("url_path") == "/" else None)
+    peer.complains = True
     with Listener(http1) as server:
         served, _ = peer.connect(server.address)
         served.sendall(GET)
@@ -170,6 +172,7 @@ def test_everything_ends_with_the_guard(start: Start) -> None:
 )
 def test_a_guard_that_speaks_something_else_is_no_guard(start: Start, message: dict[str, Any]) -> None:
     peer = start(allow_all)
+    peer.complains = True
     peer.send(message)
     assert peer.process.wait(WAIT_S) == 3
 

@@ -97,8 +97,8 @@ def test_what_a_client_sends_while_a_verdict_is_waited_for_is_bounded(start: Sta
 
 
 def test_requests_behind_one_that_waits_are_bounded(start: Start) -> None:
-    peer = start(lambda action: None)
-    with Listener(swallow) as server:
+    peer = start(allow_all)
+    with Listener(swallow) as server:  # which never answers the first
         before = peer.memory_kib()
         made, _ = peer.connect(server.address)
         made.sendall(b"GET / HTTP/1.1\r\nHost: a.test\r\n\r\n")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import socket
 import ssl
 import subprocess
@@ -11,7 +12,11 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+from h2.config import H2Configuration
+from h2.connection import H2Connection
+from h2.events import ResponseReceived
 
+from guard.intercept.trust import ca_environment, ensure_bundle, ensure_ca
 from tests.network.peer import ALLOW, BLOCK, Peer, Script, allow_all, reads_only
 from tests.network.servers import Listener, TestCa, banner, ended, http1, http2, read_response, swallow
 
@@ -31,14 +36,17 @@ def secured(peer: Peer, made: socket.socket, name: str = "api.test", *alpn: str)
 
 
 def curl(peer: Peer, server: Listener, *options: str, names: tuple[str, ...] = ("api.test",), said: bytes = b"") -> str:
-    """Runs curl, with `said` on its stdin, towards https://api.test/, redirected as the kernel edge would."""
+    """Runs curl in the environment that agents get, with `said` on its stdin, towards https://api.test/, redirected as the kernel edge would."""
     placeholder = peer.unannounced()
     port = placeholder.getsockname()[1]
     placeholder.close()
     peer.announce(port, server.address, names)
-    command = ["curl", "-sS", "--max-time", "20", "--local-port", str(port), "--cacert", str(peer.ca), *options]
+    command = ["curl", "-sS", "--max-time", "20", "--local-port", str(port), *options]
     command += ["--connect-to", f"::127.0.0.1:{peer.ready['port4']}", "-w", " %{http_code} %{http_version}"]
-    return subprocess.run(command, input=said, capture_output=True, check=False).stdout.decode()
+    trust = ca_environment(ensure_bundle(ensure_ca(peer.ca.parent), {}), {})
+    return subprocess.run(
+        command, input=said, env={**os.environ, **trust}, capture_output=True, check=False
+    ).stdout.decode()
 
 
 def test_https_is_judged_like_http_and_the_server_is_reached_after_the_verdict(start: Start, authority: TestCa) -> None:
@@ -124,10 +132,26 @@ def test_a_large_http2_upload_that_is_blocked_gets_its_answer(start: Start, auth
 def test_http2_without_tls_is_judged_request_by_request(start: Start) -> None:
     peer = start(lambda action: BLOCK if action["url_path"] == "/two" else ALLOW)
     with Listener(http2) as server:
-        answer = curl(peer, server, "--http2-prior-knowledge", "http://api.test/one", "http://api.test/two")
-        assert ("0 bytes of body 200 2" in answer, "blocked_by_guard" in answer) == (True, True)
-        assert bytes(server.received) == b"GET /one HTTP/2\n"
-    assert [(action["protocol"], action["url_path"]) for action in peer.actions] == [("http", "/one"), ("http", "/two")]
+        made, _ = peer.connect(server.address)
+        state = H2Connection(H2Configuration())
+        state.initiate_connection()
+        statuses: dict[int | None, bytes] = {}
+        for number, path in ((1, "/one"), (3, "/two"), (5, "/three")):
+            fields = [(":method", "GET"), (":scheme", "http"), (":authority", "api.test"), (":path", path)]
+            state.send_headers(number, fields, end_stream=True)
+        while len(statuses) < 3:
+            made.sendall(state.data_to_send())
+            for event in state.receive_data(made.recv(65536)):
+                if isinstance(event, ResponseReceived):
+                    statuses[event.stream_id] = dict(event.headers)[b":status"]
+        made.close()
+        assert statuses == {1: b"200", 3: b"403", 5: b"200"}
+        assert sorted(bytes(server.received).splitlines()) == [b"GET /one HTTP/2", b"GET /three HTTP/2"]
+    assert [(action["protocol"], action["url_path"]) for action in peer.actions] == [
+        ("http", "/one"),
+        ("http", "/two"),
+        ("http", "/three"),
+    ]
 
 
 def test_each_http2_request_is_judged_and_a_block_leaves_the_others_alone(start: Start, authority: TestCa) -> None:
@@ -234,6 +258,21 @@ def test_passthrough_is_for_tls_alone(start: Start) -> None:
         assert read_response(made)[0] == 403
         made.close()
         assert server.accepted == 0
+
+
+def test_a_connection_opened_early_is_inspected_when_its_handshake_comes(start: Start, authority: TestCa) -> None:
+    peer = start(lambda action: ALLOW if action["protocol"] == "tcp" else reads_only(action))
+    with Listener(http1, tls=authority.server("api.test")) as server:
+        made, _ = peer.connect(server.address, ["api.test"])
+        peer.until(lambda: len(peer.actions) == 1)
+        time.sleep(0.2)
+        with secured(peer, made) as client:
+            client.sendall(POST)
+            assert read_response(client)[0] == 403
+            assert (server.accepted, bytes(server.received)) == (1, b"")
+            client.sendall(GET)
+            assert read_response(client)[0] == 200
+    assert [action.get("method") for action in peer.actions] == [None, "POST", "GET"]
 
 
 def test_a_server_that_speaks_first_inside_tls(start: Start, authority: TestCa) -> None:

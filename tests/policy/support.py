@@ -31,10 +31,23 @@ def leaf(name: str, operator: str, *values: object, lists: tuple[str, ...] = ())
 
 
 def rule(
-    number: int | str, when: Condition, decision: str | None = "block", *, kind: str = "file", labels: tuple[str, ...] = ()
+    number: int | str,
+    when: Condition,
+    decision: str | None = "block",
+    *,
+    kind: str = "file",
+    labels: tuple[str, ...] = (),
 ) -> Rule:
     """A rule of a made-up pack."""
-    return Rule(id=f"t/r{number}", kind=kind, when=when, because="why", where=f"t.yaml:{number}", decision=decision, labels=labels)
+    return Rule(
+        id=f"t/r{number}",
+        kind=kind,
+        when=when,
+        because="why",
+        where=f"t.yaml:{number}",
+        decision=decision,
+        labels=labels,
+    )
 
 
 def program(*rules: Rule, exceptions: tuple[Waiver, ...] = ()) -> Program:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import fnmatch
-from collections.abc import Sequence
+import re
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -34,7 +35,9 @@ BLOCK, ASK, ALLOW = Decision.BLOCK, Decision.ASK, Decision.ALLOW
 SSH = Actor(name="ssh", exe="/usr/bin/ssh", verified=True)
 
 
-def judged(action: Any, *rules: Rule, context: Context = NOTHING_KNOWN, thresholds: dict[str, float] | None = None) -> Verdict:
+def judged(
+    action: Any, *rules: Rule, context: Context = NOTHING_KNOWN, thresholds: dict[str, float] | None = None
+) -> Verdict:
     """The verdict of these rules alone."""
     return Matcher(program(*rules), PLACES, thresholds=thresholds).judge(action, context)
 
@@ -96,7 +99,10 @@ def test_an_actor_that_is_not_verified_stays_unknown_for_good() -> None:
     blocked = judged(FileAction(op="write", path="/s/x", actor=shady), others)
     assert (allowed.decision, allowed.source, allowed.unknown) == (ASK, "default", ())
     assert (blocked.decision, blocked.rules, blocked.unknown) == (ASK, ("t/r2",), ())
-    assert judged(FileAction(op="read", path="/s/x", actor=shady), rule(3, leaf("actor.verified", "is", False))).decision is BLOCK
+    assert (
+        judged(FileAction(op="read", path="/s/x", actor=shady), rule(3, leaf("actor.verified", "is", False))).decision
+        is BLOCK
+    )
 
 
 def test_a_certain_block_asks_for_nothing_more() -> None:
@@ -118,14 +124,30 @@ def test_beside_a_certain_ask_only_blocks_are_open() -> None:
 
 def test_the_score_is_asked_for_last() -> None:
     """A model runs only where everything cheaper is known."""
-    both = rule(1, ["all", [leaf("name", "in", "sh"), leaf("script", "matches", "x.*"), leaf("harm.score", "gt", 0.5)]], "ask", kind="exec")
+    both = rule(
+        1,
+        ["all", [leaf("name", "in", "sh"), leaf("script", "matches", "x.*"), leaf("harm.score", "gt", 0.5)]],
+        "ask",
+        kind="exec",
+    )
     other = rule(2, leaf("harm.score", "gt", "model.ask_threshold"), "ask", kind="exec")
     limits = {"model.ask_threshold": 0.9}
     assert judged(ExecAction(name="sh"), both, other, thresholds=limits).unknown == ("script",)
     assert judged(ExecAction(name="sh", script="xx"), both, other, thresholds=limits).unknown == ("harm.score",)
-    known = judged(ExecAction(name="sh", script="xx"), both, other, thresholds=limits, context=Context(harm=Harm(score=0.7, label="none")))
+    known = judged(
+        ExecAction(name="sh", script="xx"),
+        both,
+        other,
+        thresholds=limits,
+        context=Context(harm=Harm(score=0.7, label="none")),
+    )
     assert (known.decision, known.rules, known.score) == (ASK, ("t/r1",), 0.7)
-    assert judged(ExecAction(name="ls"), other, thresholds=limits, context=Context(harm=Harm(score=0.9, label="none"))).decision is ALLOW
+    assert (
+        judged(
+            ExecAction(name="ls"), other, thresholds=limits, context=Context(harm=Harm(score=0.9, label="none"))
+        ).decision
+        is ALLOW
+    )
 
 
 def test_without_a_model_no_score_is_missed() -> None:
@@ -173,7 +195,9 @@ def test_at_and_to_are_one_end_each() -> None:
         ("write", True, ALLOW, ()),
     ],
 )
-def test_a_folder_touches_what_is_below(op: FileOp, folder: bool | None, decision: Decision, unknown: tuple[str, ...]) -> None:
+def test_a_folder_touches_what_is_below(
+    op: FileOp, folder: bool | None, decision: Decision, unknown: tuple[str, ...]
+) -> None:
     """A rule on `./a/b` matches a rename of `./a`; whether it is a folder is asked for where it matters."""
     rules = rule(1, leaf("path", "in", "./a/b"), "block"), rule(2, leaf("path", "in", "./."), "allow")
     verdict = judged(FileAction(op=op, path="/w/a", to="/w/c" if op == "rename" else None, folder=folder), *rules)
@@ -210,7 +234,10 @@ def test_home_is_everybodys_for_block_and_ones_own_for_allow() -> None:
     theirs = FileAction(op="write", path="/home/ann/.cache/x")
     assert judged(theirs, rule(1, leaf("path", "in", "~/.cache"), "block")).decision is BLOCK
     assert judged(theirs, rule(1, leaf("path", "in", "~/.cache"), "allow")).decision is ASK
-    assert judged(replace(theirs, path="/home/me/.cache/x"), rule(1, leaf("path", "in", "~/.cache"), "allow")).decision is ALLOW
+    assert (
+        judged(replace(theirs, path="/home/me/.cache/x"), rule(1, leaf("path", "in", "~/.cache"), "allow")).decision
+        is ALLOW
+    )
 
 
 @pytest.mark.parametrize(
@@ -276,7 +303,9 @@ def test_a_home_in_a_temporary_folder_is_not_temporary() -> None:
         ("query", "exists", (False,), (), True),
     ],
 )
-def test_network_fields(field: str, operator: str, values: tuple[object, ...], lists: tuple[str, ...], holds: bool) -> None:
+def test_network_fields(
+    field: str, operator: str, values: tuple[object, ...], lists: tuple[str, ...], holds: bool
+) -> None:
     """Hosts are compared in their one spelling, addresses as addresses."""
     action = NetworkAction(
         host=("api.example",),
@@ -339,7 +368,10 @@ def test_a_rule_may_only_label() -> None:
     verdict = judged(FileAction(op="read", path="/s/x"), mark)
     assert (verdict.decision, verdict.source, verdict.labels) == (ALLOW, "default", ("secret",))
     open_ = rule(2, ["all", [leaf("path", "in", "/s"), leaf("actor.name", "in", "ssh")]], None, labels=("key",))
-    assert (judged(FileAction(op="read", path="/s/x"), open_).labels, judged(FileAction(op="read", path="/s/x"), open_).unknown) == (
+    assert (
+        judged(FileAction(op="read", path="/s/x"), open_).labels,
+        judged(FileAction(op="read", path="/s/x"), open_).unknown,
+    ) == (
         ("key",),
         ("actor",),
     )
@@ -409,10 +441,18 @@ CONDITIONS: st.SearchStrategy[Condition] = st.recursive(
     max_leaves=5,
 )
 RULES: st.SearchStrategy[list[Rule]] = st.lists(
-    st.tuples(CONDITIONS, st.sampled_from(["block", "ask", "allow", None]), st.sampled_from([(), (), ("l",)])), max_size=5
-).map(lambda many: [rule(n, when, decision, labels=labels if decision else ("m",)) for n, (when, decision, labels) in enumerate(many)])
+    st.tuples(CONDITIONS, st.sampled_from(["block", "ask", "allow", None]), st.sampled_from([(), (), ("l",)])),
+    max_size=5,
+).map(
+    lambda many: [
+        rule(n, when, decision, labels=labels if decision else ("m",))
+        for n, (when, decision, labels) in enumerate(many)
+    ]
+)
 ACTORS = st.sampled_from([None, SSH, replace(SSH, name="cat"), replace(SSH, verified=False)])
-PATHS = st.sampled_from(["/", "/w", "/w/a", "/w/a/b", "/w/a/b/c", "/s", "/s/x", "/tmp/x/y", "/home/me/.cache/z", "/etc/x", "/w/ax"])
+PATHS = st.sampled_from(
+    ["/", "/w", "/w/a", "/w/a/b", "/w/a/b/c", "/s", "/s/x", "/tmp/x/y", "/home/me/.cache/z", "/etc/x", "/w/ax"]
+)
 ACTIONS: st.SearchStrategy[FileAction] = st.builds(
     lambda op, path, to, folder, sets, actor: FileAction(
         op=op, path=path, to=to if op == "rename" else None, folder=folder, sets=sets, actor=actor
@@ -426,7 +466,9 @@ ACTIONS: st.SearchStrategy[FileAction] = st.builds(
 )
 CONTEXTS: st.SearchStrategy[Context] = st.builds(
     lambda harm, labels: Context(harm=harm, labels=labels),
-    st.sampled_from([None, Harm(score=0.1, label="none"), Harm(score=0.5, label="none"), Harm(score=0.95, label="none")]),
+    st.sampled_from(
+        [None, Harm(score=0.1, label="none"), Harm(score=0.5, label="none"), Harm(score=0.95, label="none")]
+    ),
     st.sampled_from([None, frozenset[str](), frozenset({"secret"})]),
 )
 LIMITS = {"model.ask_threshold": 0.9}
@@ -452,7 +494,9 @@ def matcher_of(rules: Sequence[Rule]) -> Matcher:
 
 
 @given(RULES, ACTIONS, CONTEXTS, st.data())
-def test_the_order_of_rules_never_matters(rules: list[Rule], action: FileAction, context: Context, data: st.DataObject) -> None:
+def test_the_order_of_rules_never_matters(
+    rules: list[Rule], action: FileAction, context: Context, data: st.DataObject
+) -> None:
     """Any order of the same rules gives the same verdict, reasons included."""
     shuffled = data.draw(st.permutations(rules))
     assert matcher_of(rules).judge(action, context) == matcher_of(shuffled).judge(action, context)
@@ -469,7 +513,9 @@ def test_more_rules_never_loosen(base: list[Rule], more: list[Rule], action: Fil
 
 
 @given(RULES, ACTIONS, CONTEXTS, st.data())
-def test_a_block_stays_a_block_when_more_is_known(rules: list[Rule], action: FileAction, context: Context, data: st.DataObject) -> None:
+def test_a_block_stays_a_block_when_more_is_known(
+    rules: list[Rule], action: FileAction, context: Context, data: st.DataObject
+) -> None:
     """No fact that is supplied later loosens a block."""
     matcher = matcher_of(rules)
     if matcher.judge(action, context).decision is BLOCK:
@@ -477,7 +523,9 @@ def test_a_block_stays_a_block_when_more_is_known(rules: list[Rule], action: Fil
 
 
 @given(RULES, ACTIONS, CONTEXTS, st.data())
-def test_a_verdict_without_unknowns_is_final(rules: list[Rule], action: FileAction, context: Context, data: st.DataObject) -> None:
+def test_a_verdict_without_unknowns_is_final(
+    rules: list[Rule], action: FileAction, context: Context, data: st.DataObject
+) -> None:
     """What the edge remembers for a path must hold whoever acts and whatever else turns out."""
     matcher = matcher_of(rules)
     before = matcher.judge(action, context)
@@ -516,7 +564,7 @@ def reference(condition: Condition, action: FileAction, context: Context, every:
             return action.actor.verified is values[0]
         case ["leaf", "harm.score", _, values, _]:
             assert context.harm is not None
-            return context.harm.score > LIMITS.get(values[0], values[0])
+            return bool(context.harm.score > LIMITS.get(values[0], values[0]))
         case ["leaf", name, operator, values, _]:
             paths = {"path": [action.path, action.to], "at": [action.path], "to": [action.to]}[name]
             moved = action.folder and action.op in ("delete", "rename") and not every
@@ -531,18 +579,22 @@ def path_hit(path: str, operator: str, value: str, moved: bool) -> bool:
     pattern = value if value.startswith(("/", "**")) else "/w/" + value.removeprefix("./")
     glob = "*" in value
     shape = pattern.replace("**/", "*/") if floating else pattern
-    chain = [path] + ([path[: i.start()] for i in re_slashes(path)] if operator == "under" or (operator == "in" and not glob) else [])
+    chain = [path] + (
+        [path[: i.start()] for i in re_slashes(path)] if operator == "under" or (operator == "in" and not glob) else []
+    )
     hit = any(fnmatch.fnmatchcase(c, shape) and (floating or c.count("/") == shape.count("/")) for c in chain if c)
     if not moved:
         return hit
     start = path if path.endswith("/") else path + "/"
-    return hit or (not floating and ("/w/a/" if pattern == "/w/a/*" else pattern).startswith(start)) or (pattern == "/w/a/*" and path == "/w/a")
+    return (
+        hit
+        or (not floating and ("/w/a/" if pattern == "/w/a/*" else pattern).startswith(start))
+        or (pattern == "/w/a/*" and path == "/w/a")
+    )
 
 
-def re_slashes(path: str) -> Any:
+def re_slashes(path: str) -> Iterator[re.Match[str]]:
     """Where the names of a path begin."""
-    import re
-
     return re.finditer("/", path)
 
 

@@ -12,7 +12,9 @@ from guard.policy.paths import Glob, PathTable, glob_source, is_glob
 
 PIECES = st.sampled_from(["a", "b", "ab", ".git", "hooks", "*", "**", "a*", "*b", "?", "[ab]", "*.x"])
 PATTERNS = st.builds(
-    lambda floating, parts: ("**/" if floating else "/") + "/".join(parts), st.booleans(), st.lists(PIECES, min_size=1, max_size=4)
+    lambda floating, parts: ("**/" if floating else "/") + "/".join(parts),
+    st.booleans(),
+    st.lists(PIECES, min_size=1, max_size=4),
 )
 NAMES = st.sampled_from(["a", "b", "ab", ".git", "hooks", "c", "a.x", "bb"])
 PATHS = st.lists(NAMES, max_size=5).map(lambda parts: "/" + "/".join(parts))

@@ -118,12 +118,12 @@ def test_no_everyday_action_asks(scorer: Scorer) -> None:
 
 
 def test_clearly_harmful_actions_ask(scorer: Scorer, record_property: Any) -> None:
-    """Most hand-written harmful actions reach the threshold; which do not is part of the report (rules hold those)."""
+    """Nine in ten hand-written harmful actions reach the threshold; which do not is part of the report (rules hold those)."""
     assert len(HARMFUL) >= 60
     missed = [text for _, kind, text in HARMFUL if probability(scorer, kind, text) < scorer.ask_threshold]
     record_property("recall", f"{len(HARMFUL) - len(missed)}/{len(HARMFUL)}")
     record_property("missed", json.dumps(missed))
-    assert len(missed) <= len(HARMFUL) * 0.15, missed
+    assert len(missed) <= len(HARMFUL) * 0.1, missed
 
 
 def test_labels_name_the_harm(scorer: Scorer) -> None:

@@ -18,14 +18,18 @@ import termios
 import time
 from pathlib import Path
 
-from guard_cli.prompt import Prompt
-
 from guard.core.actions import FileAction
 from guard.core.questions import Answer, Question
 from guard.core.verdicts import Decision, Verdict
 from guard.terminal import Terminal
+from guard_cli.prompt import Prompt
 
-ASK = Verdict(decision=Decision.ASK, rules=("default/write-elsewhere",), because="this is outside of the workspace", source="default")
+ASK = Verdict(
+    decision=Decision.ASK,
+    rules=("default/write-elsewhere",),
+    because="this is outside of the workspace",
+    source="default",
+)
 
 
 def start(terminal: Terminal, command: list[str]) -> int:
@@ -82,7 +86,7 @@ class Driver:
 
     def turn(self) -> None:
         with selectors.DefaultSelector() as selector:
-            fds = {fd: selectors.EVENT_READ for fd in [*self.terminal.readable_fds(), self.wake]}
+            fds = dict.fromkeys([*self.terminal.readable_fds(), self.wake], selectors.EVENT_READ)
             for fd in self.terminal.writable_fds():
                 fds[fd] = fds.get(fd, 0) | selectors.EVENT_WRITE
             for fd, events in fds.items():
@@ -144,7 +148,14 @@ class Driver:
                 action = FileAction(op="write", path=path.replace("\\n", "\n"))
                 facts = (("leaves the workspace", "yes"), ("can be undone", "no"))
                 self.prompt.open(
-                    Question(id=file.name, action=action, verdict=ASK, facts=facts, lineage=("agent", "sh"), deadline_s=float(deadline))
+                    Question(
+                        id=file.name,
+                        action=action,
+                        verdict=ASK,
+                        facts=facts,
+                        lineage=("agent", "sh"),
+                        deadline_s=float(deadline),
+                    )
                 )
 
     def answer(self, answer: Answer) -> None:

@@ -23,7 +23,7 @@ COLUMNS, ROWS = 72, 20
 PATIENCE_S = 20.0  # bounds a wait that fails; nothing waits this long in a good run
 
 
-class Emulator(pyte.Screen):  # type: ignore[misc]  # pyte ships no types
+class Emulator(pyte.Screen):
     """pyte's screen with xterm's mode 1049: cursor and screen are kept, and come back."""
 
     kept: tuple[Any, Any] | None = None
@@ -59,7 +59,9 @@ class Seen:
         self.screen = Emulator(columns, rows)
         self._stream = pyte.ByteStream(self.screen)
         self.raw = b""
-        self.program = pexpect.spawn(command[0], command[1:], cwd=str(folder), dimensions=(rows, columns), env=environment, echo=True)
+        self.program: Any = pexpect.spawn(
+            command[0], command[1:], cwd=str(folder), dimensions=(rows, columns), env=environment, echo=True
+        )
 
     @property
     def lines(self) -> list[str]:

@@ -64,3 +64,7 @@ class Stage:
         settings[1] &= ~termios.OPOST
         settings[3] &= ~(termios.ICANON | termios.ECHO | termios.ISIG)
         termios.tcsetattr(self.agent, termios.TCSANOW, settings)
+
+    def shown_at(self) -> float | None:
+        """When the question stood on the screen."""
+        return self.terminal.shown_at

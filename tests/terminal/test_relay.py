@@ -181,7 +181,13 @@ def test_keys_wait_when_the_agent_does_not_read(stage: Stage) -> None:
 def test_what_the_terminal_answers_is_no_key(stage: Stage) -> None:
     """Cursor positions, attributes, colours and focus reports belong to the agent that asked for them, also in pieces."""
     stage.terminal.begin_question()
-    reports = [b"\x1b[12;40R", b"\x1b[?62;22c", b"\x1b]11;rgb:0000/0000/0000\x07", b"\x1b[I", b"\x1bP>|xterm(390)\x1b\\"]
+    reports = [
+        b"\x1b[12;40R",
+        b"\x1b[?62;22c",
+        b"\x1b]11;rgb:0000/0000/0000\x07",
+        b"\x1b[I",
+        b"\x1bP>|xterm(390)\x1b\\",
+    ]
     for report in reports:
         assert stage.type(report[:3]) == []
         assert stage.type(report[3:]) == []
@@ -205,15 +211,15 @@ def test_a_question_is_shown_when_the_terminal_took_it(stage: Stage) -> None:
     stage.terminal.begin_question()
     stage.turn()
     stage.terminal.draw(b"q" * 100_000, fresh=True)
-    assert stage.terminal.shown_at is None
+    assert stage.shown_at() is None
     stage.now += 5
     stage.shown()
     stage.turn()
-    assert stage.terminal.shown_at == 1005.0
+    assert stage.shown_at() == 1005.0
     stage.now += 5
     stage.terminal.draw(b"again", fresh=False)
     stage.turn()
-    assert stage.terminal.shown_at == 1005.0
+    assert stage.shown_at() == 1005.0
 
 
 def test_modes_of_the_agent_come_back(stage: Stage) -> None:
@@ -304,14 +310,18 @@ def test_settings_the_agent_leaves_are_kept_when_it_ended_by_itself() -> None:
     assert termios.tcgetattr(stage.line)[3] & termios.ICANON
 
 
-@pytest.mark.parametrize("ending", ["raise ValueError", "sys.exit(3)", "terminal.begin_question()", "os.fork() or sys.exit(0); os.wait()"])
+@pytest.mark.parametrize(
+    "ending", ["raise ValueError", "sys.exit(3)", "terminal.begin_question()", "os.fork() or sys.exit(0); os.wait()"]
+)
 def test_the_terminal_is_restored_however_the_guard_ends(ending: str) -> None:
     """An exception, an exit without close, an open question, a forked child: the settings are the ones before."""
     person, line = os.openpty()
     before = termios.tcgetattr(line)
     code = f"import os, sys\nfrom guard.terminal import Terminal\nterminal = Terminal.open()\n{ending}"
     root = str(Path(__file__).parents[2])
-    child = subprocess.Popen([sys.executable, "-W", "ignore", "-c", code], stdin=line, stdout=line, stderr=subprocess.DEVNULL, cwd=root)
+    child = subprocess.Popen(
+        [sys.executable, "-W", "ignore", "-c", code], stdin=line, stdout=line, stderr=subprocess.DEVNULL, cwd=root
+    )
     while child.poll() is None:
         if select.select([person], [], [], 0.05)[0]:
             os.read(person, 65536)

@@ -32,9 +32,9 @@ QUESTION = """\
 
 
 ────────────────────────────────────────────────────────────────────────
- a allow this once
- s allow for this session: write exactly /etc/hosts
- b block (also Enter, Escape, end of input, and after NN s)"""
+ a │ allow this once
+ s │ allow for this session: write exactly /etc/hosts
+ b │ block (also Enter, Escape, end of input, and after NN s)"""
 
 # A full-screen program: takes the alternate screen, draws its size and what was typed, and draws again at SIGWINCH.
 FULL_SCREEN = """
@@ -172,20 +172,32 @@ def test_questions_wait_for_one_another(shell: Seen, tmp_path: Path) -> None:
 
 def test_a_name_cannot_draw(shell: Seen, tmp_path: Path) -> None:
     """Escape sequences, line breaks, bidi controls and raw bytes in a name are spelled out behind the gutter."""
-    ask(tmp_path, 1, "/x/\x1b[2J\x1b[H guard asks\\n a allow this once\u202e\u2066\x07\udcff\x9b3m")
+    ask(tmp_path, 1, "/x/\x1b[2J\x1b[H guard asks\\n a │ allow this once\u202e\u2066\x07\udcff\x9b3m")
     shell.until_text("after 60 s)")
-    head = """\
+    assert (
+        plain(shell.text)
+        == """\
  guard asks                                              blocks in NN s
 
-      write │ /x/\\x1b[2J\\x1b[H guard asks
-            │  a allow this once\\u202e\\u2066\\x07\\xff\\x9b3m
+      write │ /x/\\x1b[2J\\x1b[H guard asks\\n a │ allow this once\\u202e
+            │ \\u2066\\x07\\xff\\x9b3m
 
-        yes │ leaves the workspace"""
-    assert plain(shell.text).startswith(head)
-    foot = """\
- s allow for this session: write exactly /x/\\x1b[2J\\x1b[H guard asks
-                            a allow this once"""
-    assert shell.text.count("a allow this once") == 3, foot
+        yes │ leaves the workspace
+         no │ can be undone
+
+    because │ this is outside of the workspace
+   asked by │ default/write-elsewhere
+   led here │ agent ▸ sh
+
+
+
+
+────────────────────────────────────────────────────────────────────────
+ a │ allow this once
+ s │ allow for this session: write exactly /x/\\x1b[2J\\x1b[H guard asks\\n
+   │  a │ allow this once\\u202e\\u2066\\x07\\xff\\x9b3m
+ b │ block (also Enter, Escape, end of input, and after NN s)"""
+    )
 
 
 def test_long_text_scrolls_and_says_so(shell: Seen, tmp_path: Path) -> None:
@@ -195,14 +207,13 @@ def test_long_text_scrolls_and_says_so(shell: Seen, tmp_path: Path) -> None:
     settle(shell)
     first = shell.text
     seen = set(re.findall(r"│ (\S+)", first))
-    assert "s allow" not in first, "a pattern that does not fit is not offered"
+    assert "allow for this session" not in first, "a pattern that does not fit is not offered"
     assert re.search(r"lines 1–\d+ of \d+", first)
     for _ in range(6):
         shell.type("\x1b[6~")
         settle(shell)
         seen |= set(re.findall(r"│ (\S+)", shell.text))
     assert "asked by" in shell.text
-    assert sum(line.count("0123456789"[0]) for line in seen) >= 2
     for _ in range(6):
         shell.type("\x1b[5~")
     shell.until(lambda: plain(shell.text) == plain(first))
@@ -328,7 +339,9 @@ def test_stop_and_continue(tmp_path: Path) -> None:
 
 def test_the_terminal_hangs_up(tmp_path: Path) -> None:
     """A terminal that is closed during a question blocks, and the guard ends."""
-    seen = Seen(["sh", "-c", 'trap "" HUP; ' + " ".join(driven(tmp_path, "cat")) + f"; echo $? > {tmp_path}/status"], tmp_path)
+    seen = Seen(
+        ["sh", "-c", 'trap "" HUP; ' + " ".join(driven(tmp_path, "cat")) + f"; echo $? > {tmp_path}/status"], tmp_path
+    )
     try:
         settle(seen)
         ask(tmp_path, 1, "/etc/hosts")

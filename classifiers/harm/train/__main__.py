@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -17,15 +18,21 @@ TWIN_ROWS = 8_000
 """Generated pairs, before equal ones are dropped."""
 
 
-def train(rows: list[corpus.Row], sources: list[corpus.Source], out: Path, command: str) -> None:
-    """Measure on unseen sources, fit on everything, and write both files into the existing folder `out`."""
+def train(
+    rows: list[corpus.Row],
+    sources: list[corpus.Source],
+    out: Path,
+    command: str,
+    groups: Sequence[tuple[str, ...]] = corpus.GROUPS,
+) -> None:
+    """Measure on unseen `groups` of sources, fit on everything, and write both files into the existing folder `out`."""
     table = fit.tabulate(rows)
-    unseen = fit.leave_groups_out(table)
+    unseen = fit.leave_groups_out(table, groups)
     measured = ~np.isnan(unseen.margins)
     slope, offset = measure.calibrate(unseen.margins[measured], table.harmful[measured])
     ask_margin = measure.threshold_at(unseen.margins[measured & ~table.harmful], measure.ASK_BUDGET)
     ask_threshold = round(float(measure.probability(np.array([ask_margin]), slope, offset)[0]), 4)
-    figures = measure.unseen_figures(table, unseen, ask_margin)
+    figures = {"groups": [" ".join(group) for group in groups], **measure.unseen_figures(table, unseen, ask_margin)}
     heads = fit.fit(table, np.ones(len(rows), dtype=bool))
     model = _graph(heads, slope, offset)
     (out / "model.onnx").write_bytes(model)

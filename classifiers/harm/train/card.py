@@ -12,17 +12,41 @@ from guard.scoring.canonical import CANONICAL_VERSION
 from guard.scoring.values import LABELS
 
 from . import features, fit, measure
-from .corpus import GROUPS, Source
+from .corpus import Source
 
 _HEADER = "# Written by the training command named below; the tests hold model.onnx to it. Change the training, not this file.\n"
 _MISSES = [
     "judges text alone: a harmless-looking command that is harmful here (a script already on disk, a swapped path) is invisible to it",
     "python, sql, network and file harm is mostly generated in training; on unseen sources python and privilege escalation score lowest",
-    "supply_chain has five training rows: the label hardly ever wins",
+    "supply_chain has five real training rows, the others are generated: trust the label little",
+    "`find` with -delete or -exec over whole folders stays just below the threshold: cleaning up looks the same",
     "container and cloud administration that opens a host (privileged containers, role grants) is close to ordinary work and scores low",
     "language: comments and prose are English; instructions in other languages carry no signal",
     "kind `tool` has no training rows; its scores rest on the other kinds' text",
 ]
+
+_TRIED = {
+    "columns": "leave-source-groups-out AUC; recall where 1 %, 0.5 %, 0.1 % of harmless rows ask",
+    "whole windows only, corpora only": {
+        "presence of n-grams": [0.948, 0.506, 0.414, 0.236],
+        "rare n-grams penalised less, exponent 1": [0.952, 0.544, 0.443, 0.268],
+        "rare n-grams penalised less, exponent 1.5": [0.951, 0.550, 0.471, 0.268],
+        "rare n-grams penalised less, exponent 2": [0.948, 0.552, 0.479, 0.283],
+        "counts over their sum to the power 0.7": [0.950, 0.492, 0.395, 0.199],
+        "tf-idf of unit length": [0.952, 0.522, 0.424, 0.231],
+    },
+    "with everyday rows, before rarity": {
+        "whole windows only": [0.950, 0.509, 0.410, 0.222],
+        "and lines alone, so that padding does not hide a line": [0.954, 0.520, 0.416, 0.231],
+    },
+    "final method, weight of generated twins": {
+        "0": [0.959, 0.577, 0.489, 0.175],
+        "0.1": [0.956, 0.564, 0.454, 0.280],
+        "0.15 (73 of 78 hand-written harmful cases noticed)": [0.956, 0.565, 0.443, 0.278],
+        "0.3": [0.955, 0.562, 0.439, 0.277],
+        "1 (74 of 78)": [0.952, 0.545, 0.427, 0.255],
+    },
+}
 
 
 def write(
@@ -62,10 +86,11 @@ def write(
             "windows": "windows of the canonical text, and each line of a window alone; the highest probability wins",
         },
         "figures": {
-            "leave_source_groups_out": {"groups": [" ".join(group) for group in GROUPS], **figures},
+            "leave_source_groups_out": {**figures},
             "note": "generated sources are trained on and never measured on; thresholds are those of the pooled unseen benign rows",
         },
         "known_misses": _MISSES,
+        "tried": _TRIED,
         "data": [
             {
                 "source": source.name,
