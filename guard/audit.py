@@ -29,6 +29,7 @@ SCHEMA = 1
 BATCH = 4 * 1024 * 1024  # bytes read in one transaction: ten thousand lines, a tenth of a second
 LINE_LIMIT = 1024 * 1024  # bytes; longer lines cannot come from `evidence.line` and are counted as damaged
 BUSY_S = 10.0  # seconds to wait for another guard's batch
+_TORN: set[int] = set()  # descriptors whose last line is a part of one: the next line must not continue it
 
 _TABLES = """
 CREATE TABLE IF NOT EXISTS sessions (
@@ -128,13 +129,16 @@ def open_evidence(state: Path, session: str) -> int:
 
 def append(fd: int, line: bytes) -> None:
     """Appends one line; raises AuditError where it is not there whole (a full disk), and then the action must be blocked."""
+    if fd in _TORN:
+        line = b"\n" + line
     try:
         written = os.write(fd, line)
-        if written != len(line):
-            os.write(fd, b"\n")  # so that the next line, if there is room again, does not continue this one
-            raise AuditError("cannot record: the disk is full")
     except OSError as problem:
         raise AuditError(f"cannot record: {problem.strerror}") from problem
+    if written != len(line):
+        _TORN.add(fd)
+        raise AuditError("cannot record: the disk is full")
+    _TORN.discard(fd)
 
 
 def is_running(state: Path, session: str) -> bool:

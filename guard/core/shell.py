@@ -133,6 +133,7 @@ def read(
     scope.variables.update(environ or {})
     try:
         reader.code(text, scope, _NOTHING)
+        reader.uncalled(scope)
     except _Enough:
         reader.problems.add("too-much")
     return Reading(commands=tuple(reader.commands), problems=frozenset(reader.problems))
@@ -164,11 +165,10 @@ class _Reader:
         self.problems |= found.problems
         scope.depth += 1
         output = self.walk(found.program, scope, feed)
-        self._uncalled(scope)
         scope.depth -= 1
         return output
 
-    def _uncalled(self, scope: _Scope) -> None:
+    def uncalled(self, scope: _Scope) -> None:
         """A function that nothing called may be called by what only running can tell: its body is read once, last."""
         for name, body in list(scope.functions.items()):
             if name not in self._called:
@@ -379,6 +379,7 @@ class _Reader:
             return
         inside = scope.child()
         inside.depth += 1
+        inside.functions = {}  # another process knows nothing of this shell's functions
         inside.via, inside.parent = item.via, parent
         inside.span = scope.span or self.commands[parent].span
         inside.variables.update((*assigned, *item.assignments))
@@ -386,13 +387,11 @@ class _Reader:
             inside.remote, inside.cwd, inside.home = item.remote, None, "~"
         if item.words:
             keeps = feed if item.via != "xargs" else _NOTHING
-            inside.functions = {}  # a program knows nothing of the shell's functions
-            if item.via in _RUN_ALL:
-                inside.functions = {} if item.via == "command" else scope.functions
             self._execute(item.words, inside, keeps, (), item.assignments, inside.span, more=item.more)
         elif item.code is not None:
             inside.zero, inside.positional = _positional(item.positional)
             self.code(item.code, inside, _NOTHING)
+            self.uncalled(inside)
 
     # --- builtins
 

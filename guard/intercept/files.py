@@ -19,7 +19,7 @@ from typing import Final
 from guard.core.actions import Action, FileAction, SystemAction
 from guard.intercept import kernel
 from guard.intercept.identity import Identity
-from guard.intercept.paths import Found, NotAt, Paths, Slot
+from guard.intercept.paths import FOREIGN_PROC, Found, NotAt, Paths, Slot
 from guard.intercept.tasks import Task
 
 O_TMPFILE: Final = 0o20200000
@@ -62,10 +62,10 @@ is put in place."""
 
 
 class Files:
-    """Performs file calls."""
+    """Performs file calls. `whose(pid)` classes a process: `guard`, `tree` or `outside`."""
 
-    def __init__(self, paths: Paths, identity: Identity, judge: Judge) -> None:
-        self.paths, self.identity, self.judge = paths, identity, judge
+    def __init__(self, paths: Paths, identity: Identity, judge: Judge, whose: Callable[[int], str]) -> None:
+        self.paths, self.identity, self.judge, self.whose = paths, identity, judge, whose
 
     # ---- opens
 
@@ -153,22 +153,28 @@ class Files:
         access = flags & os.O_ACCMODE
         writes = access != os.O_RDONLY or bool(flags & os.O_TRUNC)
         path = os.fsdecode(name)
-        if name.startswith(b"/proc/") and self._judge_proc(task, path):
+        if self._judge_proc(task, name):
             return
         if access != os.O_WRONLY:
             self.judge(task, FileAction(op="read", path=path))
         if writes:
             self.judge(task, FileAction(op="write", path=path))
 
-    def _judge_proc(self, task: Task, path: str) -> bool:
+    def _judge_proc(self, task: Task, name: bytes) -> bool:
         """True where the file shows or changes another process: judged as that."""
-        parts = path.split("/")
-        if len(parts) < 4 or not parts[2].isdigit() or int(parts[2]) == task.tgid:
+        foreign = name.startswith(FOREIGN_PROC + b"/")
+        if not foreign and not name.startswith(b"/proc/"):
             return False
-        entry = parts[5] if parts[3] == "task" and len(parts) > 5 else parts[3]
-        if entry not in _PRIVATE_ENTRIES:
+        parts = os.fsdecode(name[len(FOREIGN_PROC) if foreign else 5 :]).split("/")
+        if len(parts) < 3 or not parts[1].isdigit():
             return False
-        self.judge(task, SystemAction(op=f"proc_{entry}", target=parts[2]))
+        entry = parts[4] if parts[2] == "task" and len(parts) > 4 else parts[2]
+        own = task.status().inner_tgid if foreign else task.tgid
+        if entry not in _PRIVATE_ENTRIES or int(parts[1]) == own:
+            return False
+        # numbers of a procfs that the caller mounted cannot be compared with the guard's: they may be anybody
+        target = "outside" if foreign else self.whose(int(parts[1]))
+        self.judge(task, SystemAction(op=f"proc_{entry}", target=target))
         return True
 
     @staticmethod

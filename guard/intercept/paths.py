@@ -21,8 +21,9 @@ from guard.intercept.tasks import Task
 _MOST_LINKS: Final = 40  # MAXSYMLINKS, linux/namei.h
 _ODD: Final = (b"/proc/", b"/dev/fd", b"/dev/std", b"/dev/tty")  # where the guard's own view is not the caller's
 PRIVATE: Final = b"/(private)"  # names in file systems that the caller mounted for itself and that start empty or show the kernel's own
+FOREIGN_PROC: Final = PRIVATE + b"/proc"  # a procfs that the caller mounted; its process numbers are not the guard's
 UNNAMED: Final = b"/(unnamed)"  # names in any other file system that the guard cannot see: it might be a view of anything (overlay, FUSE)
-_OWN_KINDS: Final = frozenset((b"tmpfs", b"ramfs", b"proc", b"devpts", b"mqueue", b"sysfs", b"cgroup2"))
+_OWN_KINDS: Final = frozenset((b"tmpfs", b"ramfs", b"devpts", b"mqueue", b"sysfs", b"cgroup2"))
 
 _libc = ctypes.CDLL(None, use_errno=True)
 _statfs_buffer = ctypes.create_string_buffer(256)
@@ -133,6 +134,8 @@ class Paths:
             default=None,
         )
         if best is None:
+            if theirs.kind == b"proc":
+                return FOREIGN_PROC + inside
             return (PRIVATE if theirs.kind in _OWN_KINDS else UNNAMED) + inside
         return _join(best.point, inside[len(best.root) :] if best.root != b"/" else inside)
 

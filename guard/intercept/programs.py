@@ -132,7 +132,7 @@ class Programs:
             anonymous=anonymous,
             script_path=script,
             before=task.file("cmdline"),
-            identity_before=_identity(task),
+            identity_before=image_of(task),
         )
         launched = _launched(program)
         action = ExecAction(
@@ -222,7 +222,7 @@ class Programs:
 
     def verify(self, task: Task, expected: Program) -> str:
         """Compares the running image with the one that was judged: `same`, `failed` (the exec did not happen) or `other`."""
-        now = _identity(task)
+        now = image_of(task)
         cmdline = task.file("cmdline")
         if now == expected.identity and (expected.cmdline is None or cmdline == expected.cmdline):
             return "same"
@@ -251,7 +251,7 @@ class Programs:
         )
 
 
-def _identity(task: Task) -> tuple[int, int]:
+def image_of(task: Task) -> tuple[int, int]:
     """Device and inode of the running image."""
     try:
         what = os.stat("exe", dir_fd=task.folder)

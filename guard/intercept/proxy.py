@@ -251,6 +251,13 @@ async def _serve(control: socket.socket, authority: Authority, verifier: Verifie
     await Proxy(control, authority, verifier).run()
 
 
+def _shipped() -> list[str]:
+    """Mozilla's certificates as mitmproxy brings them along, for machines that have none (slim containers)."""
+    import certifi
+
+    return [certifi.where()]
+
+
 def main(argv: list[str] | None = None) -> None:
     """Runs until stopped; never returns, and leaves no connection behind."""
     arguments = _arguments(argv)
@@ -260,7 +267,7 @@ def main(argv: list[str] | None = None) -> None:
         control = socket.socket(fileno=arguments.control_fd)
         os.set_inheritable(arguments.control_fd, False)
         authority = Authority(ensure_ca(arguments.ca))
-        verifier = Verifier([*trusted_files(dict(os.environ)), *arguments.upstream_ca])
+        verifier = Verifier([*(trusted_files(dict(os.environ)) or _shipped()), *arguments.upstream_ca])
         gc.freeze()  # what was imported is never garbage
         asyncio.run(_serve(control, authority, verifier))
     except WireError as problem:

@@ -162,7 +162,7 @@ class Connection(server.LiveConnectionHandler):
 
     async def handle_hook(self, hook: commands.StartHook) -> None:
         if isinstance(hook, JudgeHook):
-            hook.answer = await self._ask(hook.action)
+            hook.answer = await self._ask(hook.action, waits=bool(hook.blocking))
             return
         act = _HOOKS.get(type(hook))
         if act is None:
@@ -172,12 +172,13 @@ class Connection(server.LiveConnectionHandler):
     async def _nothing(self, data: Any) -> None:
         """Nothing to do."""
 
-    async def _ask(self, action: dict[str, Any]) -> Answer:
-        self._waiting += 1
+    async def _ask(self, action: dict[str, Any], *, waits: bool = True) -> Answer:
+        """The guard's answer; `waits` tells that what the client sends meanwhile is kept until then."""
+        self._waiting += waits
         try:
             answer = await self._house.judge(self._destination.flow, action)
         finally:
-            self._waiting -= 1
+            self._waiting -= waits
         if answer.allow:
             self._destination.allowed = True
         return answer

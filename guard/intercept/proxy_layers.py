@@ -1,7 +1,7 @@
 """What happens inside one redirected connection: read, judged, then passed on, as layers of mitmproxy's.
 
 mitmproxy parses and speaks HTTP/1, HTTP/2, WebSocket and TLS; its layers are state machines that yield commands. The classes here
-stand where a layer would act: nothing is opened or sent towards a server before a `Judge` came back with an allow. mitmproxy's
+stand where a layer would act: nothing is opened or sent towards a server before a `JudgeHook` came back with an allow. mitmproxy's
 addons and master are not used: they let traffic pass when an addon fails, and take half a second to import. Here an exception
 anywhere in a connection's layers, hooks or tasks ends that connection (guard.intercept.proxy_connection).
 
@@ -52,7 +52,7 @@ SILENCE_S = 0.3  # how long a client may say nothing before the connection count
 BODY_IDLE_S = 0.1  # how long a body may stand still before what came so far is judged (streams that wait for answers)
 HEAD_LIMIT = 256 * 1024  # bytes of an HTTP/1 head or chunk line; servers accept 8 to 64 KiB
 DISCARD_LIMIT = 64 * 1024 * 1024  # bytes of a refused upload that are read so that the client gets to see the answer
-MESSAGE_LIMIT = 64 * 1024 * 1024  # bytes of one WebSocket message, which is looked at whole
+MESSAGE_LIMIT = 64 * 1024 * 1024  # bytes of one WebSocket message, which is looked at whole, and of any queue
 HELLO_LIMIT = 64 * 1024  # bytes of a ClientHello
 IDLE_S = 24 * 3600  # mitmproxy closes connections without activity; natively nobody does
 
@@ -211,7 +211,7 @@ class FirstBytes(layer.Layer):
                 return
             case "tls":
                 if self._destination.inspect == "passthrough":
-                    yield from self._pass_through()
+                    yield from self._pass_through(closing)
                     return
                 yield from self._forget_upstream()
                 yield from self._become(self._tls_stack(), closing)
@@ -219,9 +219,7 @@ class FirstBytes(layer.Layer):
                 if words == "h2c":
                     self.context.client.alpn = H2
                 else:
-                    self._buffer = self._buffer.lstrip(
-                        b"\r\n"
-                    )  # RFC 9112 §2.2: an empty line before a request is ignored
+                    self._buffer = self._buffer.lstrip(b"\r\n")  # ignored before a request: RFC 9112 §2.2
                 yield from self._become(HttpLayer(self.context, self._destination, self._house), closing)
             case _:
                 yield from self._become_raw(closing)
@@ -233,19 +231,22 @@ class FirstBytes(layer.Layer):
         inner.child_layer = FirstBytes(self.context, self._destination, self._house, inside_tls=True)
         return outer
 
-    def _pass_through(self) -> Commands[None]:
+    def _pass_through(self, closing: events.ConnectionClosed | None) -> Commands[None]:
         """TLS that is not opened: the names are judged, then bytes flow."""
         hello = tls_layer.parse_client_hello(self._buffer)
         if hello is None:
             if len(self._buffer) > HELLO_LIMIT:
                 raise RefusedError("the ClientHello is too long")
+            if closing is not None:
+                yield commands.CloseConnection(self.context.client)
             return
         self._destination.sni = hello.sni
         answer = yield from _judge(passthrough_action(self._destination))
         if not answer.allow:
             yield from _close_refused(self.context, self._destination, answer)
             return
-        yield from self._become(Relay(self.context, self._destination, self._house, judged=True, scan=False))
+        relay = Relay(self.context, self._destination, self._house, judged=True, scan=False)
+        yield from self._become(relay, closing)
 
     def _forget_upstream(self) -> Commands[None]:
         """A connection opened for a server that did not speak first would get a ClientHello before the request was judged."""
@@ -390,7 +391,9 @@ class HttpLayer(http_layer.HttpLayer):
         return len(side.buf) if isinstance(side, Http1Connection) and side.state == side.wait else 0
 
     def too_long(self) -> bool:
-        """Whether a peer keeps something growing that has no end of its own: a head, a chunk line, a WebSocket message."""
+        """Whether something grows that has no end of its own: a head, a chunk line, a WebSocket message, a queue both ways."""
+        if self.waiting_for(client=False) > MESSAGE_LIMIT:
+            return True
         for top in self.connections.values():
             for part in _chain(top):
                 if isinstance(part, Http1Connection) and len(part.buf) > 4 * HEAD_LIMIT and part.state != part.wait:

@@ -44,12 +44,13 @@ from guard.intercept.identity import Identity, become
 from guard.intercept.judging import Bench, Refused, Terms, Waiting
 from guard.intercept.lineage import Lineage, origin_of
 from guard.intercept.paths import Paths
-from guard.intercept.programs import Program, Programs
+from guard.intercept.programs import Program, Programs, image_of
 from guard.intercept.sockets import InThread, Sockets
 from guard.intercept.tasks import Gone, Task
 from guard.policy.match import Matcher
 
 _TICK_S: Final = 0.05  # how often waiting calls are looked after: signals, deadlines, callers that left
+_LOOK_S: Final = 0.003  # how soon after its exec a new image is looked at even if it makes no call
 _TASKS_KEPT: Final = 512  # tasks whose descriptors are kept open
 _DESCRIPTORS: Final = 65536
 
@@ -116,13 +117,14 @@ class Receiver:
             score=self._score,
             on_secret=setup.proxy.secret,
         )
-        self.files = Files(self.paths, self.identity, self.bench.judge)
+        self.files = Files(self.paths, self.identity, self.bench.judge, self._whose)
         self.sockets = Sockets(
             self.paths, self.identity, self.bench.judge, self, setup.places, no_network=setup.no_network
         )
         self.handlers = _handlers(self)
         self.from_runtime = wire.Reader()
         self.started = False
+        self._looks: list[tuple[float, int, int]] = []  # when, which process, how often again
         self._response = bytearray(kernel.RESPONSE.size)
         self._added = bytearray(kernel.ADDED.size)
         self._said: set[tuple[str, str]] = set()
@@ -140,7 +142,7 @@ class Receiver:
         poll.register(self.listener, select.POLLIN)
         registered: set[int] = set()
         while True:
-            if self.parked or self._others() or self._requests:
+            if self.parked or self._looks or self._others() or self._requests:
                 registered = self._register(poll, registered)
                 if not self._wait(poll):
                     continue
@@ -171,7 +173,7 @@ class Receiver:
 
     def _wait(self, poll: select.poll) -> bool:
         """Looks at everything once; True where the listener has a call."""
-        ready = dict(poll.poll(_TICK_S * 1000 if self.parked or self._requests else None))
+        ready = dict(poll.poll(self._patience()))
         if self.setup.runtime in ready:
             for message in self.from_runtime.read(self.setup.runtime):
                 self._from_runtime(message)
@@ -183,7 +185,15 @@ class Receiver:
                 self._from_proxy(message)
         if self.parked:
             self._look_after()
+        if self._looks:
+            self._look_at_images()
         return self.listener in ready
+
+    def _patience(self) -> float | None:
+        """Milliseconds to wait for anything at all."""
+        if self._looks:
+            return max(0.0, (self._looks[0][0] - time.monotonic()) * 1000)
+        return _TICK_S * 1000 if self.parked or self._requests else None
 
     # ---- one call
 
@@ -208,7 +218,9 @@ class Receiver:
         except Waiting as waiting:
             self._park(id_, tid, number, arguments, waiting.key)
         except Gone as problem:
-            if self._valid(id_):  # the caller is there after all: what was gone is something that the guard remembered of it
+            if self._valid(
+                id_
+            ):  # the caller is there after all: what was gone is something that the guard remembered of it
                 self._report(problem)
             self._reply(id_, -errno.ESRCH)
         except Exception as problem:  # noqa: BLE001 - the border of this room: whatever is not foreseen blocks
@@ -424,11 +436,31 @@ class Receiver:
         if origin is None:
             raise Gone
         self.expected[task.tgid] = _Expected(program, task.tid, origin.started, hold)
+        self._looks.append((time.monotonic() + _LOOK_S, task.tgid, 3))
         group = task.tgid
         for other in list(self.tasks.values()):
             if other.tid == task.tid or other.tgid == group:
                 other.forget_memory()
                 other.forget_identity()
+
+    def _look_at_images(self) -> None:
+        """Looks at new images that have not made a trapped call yet, and may never make one (static programs)."""
+        now = time.monotonic()
+        while self._looks and self._looks[0][0] <= now:
+            _, pid, again = self._looks.pop(0)
+            expected = self.expected.get(pid)
+            if expected is None:
+                continue
+            try:
+                task = self._task(pid)
+                now_runs = image_of(task)
+                # only the file is looked at: in the middle of an exec it is there before the arguments are
+                if now_runs not in (expected.program.identity, expected.program.identity_before):
+                    self._kill_swapped(task, expected.program)
+                elif now_runs == expected.program.identity_before and again:
+                    self._looks.append((now + _LOOK_S * 4, pid, again - 1))
+            except (Gone, OSError):
+                continue
 
     def _continue_and_hold(self, id_: int, key: str) -> bool:
         """An exec that waits for a person goes on, and its new image is held at its first call: spawners are frozen until exec returns.

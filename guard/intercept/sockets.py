@@ -115,9 +115,9 @@ class Sockets:
         self.paths, self.identity, self.judge, self.redirect = paths, identity, judge, redirect
         self.no_network = no_network
         self.places = places
-        self._listening: dict[
-            tuple[int, int], tuple[int, ...]
-        ] = {}  # (network namespace, TCP port) -> inodes of listeners of the tree
+        # (network namespace, port) -> inodes of the tree's TCP listeners, and of its bound datagram sockets
+        self._listening: dict[tuple[int, int], tuple[int, ...]] = {}
+        self._datagrams: dict[tuple[int, int], tuple[int, ...]] = {}
         self._bound: set[tuple[int, int]] = set()  # device and inode of socket files that the tree made
         self._abstract: dict[bytes, int] = {}  # abstract name -> inode of the tree's socket
         with socket.socket() as probe:
@@ -222,6 +222,7 @@ class Sockets:
         assert address.path is not None
         raw, name, inside = self._unix_name(task, address)
         if not inside:
+            self._refuse_without_network("unix")
             self.judge(task, NetworkAction(host=(name,), address=name, protocol="unix", listener="unix"))
         return self._as_peer(task, copy, raw, lambda place: _call("connect", copy, place, len(place)))
 
@@ -271,7 +272,10 @@ class Sockets:
         copy = kernel.descriptor_of(task.tid, number)
         try:
             if address.family != socket.AF_UNIX or not address.path:
-                return _call("bind", copy, address.raw, len(address.raw))
+                result = _call("bind", copy, address.raw, len(address.raw))
+                if address.ip is not None and _option(copy, socket.SOL_SOCKET, socket.SO_TYPE) == socket.SOCK_DGRAM:
+                    self._remember(self._datagrams, copy)
+                return result
             if address.path.startswith(b"\0"):
                 _call("bind", copy, address.raw, len(address.raw))
                 self._abstract[address.path] = os.fstat(copy).st_ino
@@ -313,12 +317,17 @@ class Sockets:
         try:
             _call("listen", copy, backlog & 0x7FFFFFFF)
             if _option(copy, socket.SOL_SOCKET, socket.SO_DOMAIN) in (socket.AF_INET, socket.AF_INET6):
-                with socket.socket(fileno=os.dup(copy)) as own:
-                    key = (_namespace(copy), own.getsockname()[1])
-                self._listening[key] = (*self._listening.get(key, ()), os.fstat(copy).st_ino)
+                self._remember(self._listening, copy)
             return 0
         finally:
             os.close(copy)
+
+    @staticmethod
+    def _remember(known: dict[tuple[int, int], tuple[int, ...]], copy: int) -> None:
+        """Notes the port of a socket of the tree, by the socket's inode, so that a later owner of the port is not taken for it."""
+        with socket.socket(fileno=os.dup(copy)) as own:
+            key = (_namespace(copy), own.getsockname()[1])
+        known[key] = (*known.get(key, ())[-31:], os.fstat(copy).st_ino)
 
     def send_to(self, task: Task, number: int, data: int, size: int, flags: int, pointer: int, length: int) -> Outcome:
         """sendto(2) with an address, or with MSG_FASTOPEN (answered as on a kernel without it, so that programs connect)."""
@@ -406,6 +415,7 @@ class Sockets:
         if address is not None and address.family == socket.AF_UNIX:
             (handle, rest), name, inside = self._unix_name(task, address)
             if not inside:
+                self._refuse_without_network("unix")
                 self.judge(task, NetworkAction(host=(name,), address=name, protocol="unix", listener="unix"))
             raw = os.fsencode(f"/proc/self/fd/{handle}") if handle >= 0 else rest[2:]
         elif address is not None and address.ip is not None:
@@ -476,28 +486,17 @@ class Sockets:
         inodes = self._listening.get((namespace, port), ())
         if stream and inodes and (local or _is_own_address(ip)) and set(inodes) & _listeners(task, port):
             return "tree"
-        if not stream and local and namespace == self._own_namespace and self._tree_datagram(task, port):
+        datagrams = self._datagrams.get((namespace, port), ())
+        if (
+            not stream
+            and datagrams
+            and (local or _is_own_address(ip))
+            and set(datagrams) & _inodes(task, ("udp", "udp6"), port, None)
+        ):
             return "tree"
         if f"{ip}:{port}" in self._models or (local and f"localhost:{port}" in self._models):
             return "model"
         return "loopback" if local else "elsewhere"
-
-    @staticmethod
-    def _tree_datagram(task: Task, port: int) -> bool:
-        """Whether the socket bound to this UDP port is held by the caller itself (talking to itself leaves nothing)."""
-        inodes = _inodes(task, ("udp", "udp6"), port, None)
-        if not inodes:
-            return False
-        held = set()
-        try:
-            for name in os.listdir(f"/proc/{task.tid}/fd"):
-                try:
-                    held.add(os.readlink(f"/proc/{task.tid}/fd/{name}"))
-                except OSError:
-                    continue
-        except OSError:
-            return False
-        return any(f"socket:[{inode}]" in held for inode in inodes)
 
     def _refuse_without_network(self, listener: Listener | None) -> None:
         if self.no_network and listener not in ("tree",):

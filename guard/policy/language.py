@@ -17,7 +17,9 @@ from guard.policy.program import Condition
 from guard.policy.read import Node
 
 REGEX_LENGTH = 500  # characters of one expression; longer ones cannot be reviewed
-REGEX_SECONDS = 0.08  # processor time that an expression may cost on hostile text of up to `SAMPLE` characters, tried at load
+REGEX_SECONDS = (
+    0.08  # processor time that an expression may cost on hostile text of up to `SAMPLE` characters, tried at load
+)
 SAMPLE = 2048
 
 _COMBINERS = ("all", "any", "not")

@@ -53,6 +53,7 @@ _CACHES = (
     ".cargo/.package-cache",
     ".cargo/.package-cache-mutate",
     ".cargo/.global-cache",
+    ".cargo/.global-cache-journal",
     ".rustup",
     "go/pkg",
     ".local/share/uv",
@@ -80,7 +81,14 @@ _CACHE_VARIABLES = {
     "GOCACHE": ("",),
     "GOMODCACHE": ("",),
     "GOPATH": ("pkg",),
-    "CARGO_HOME": ("registry", "git", ".package-cache", ".package-cache-mutate", ".global-cache"),
+    "CARGO_HOME": (
+        "registry",
+        "git",
+        ".package-cache",
+        ".package-cache-mutate",
+        ".global-cache",
+        ".global-cache-journal",
+    ),
     "RUSTUP_HOME": ("",),
     "CCACHE_DIR": ("",),
 }

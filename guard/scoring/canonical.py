@@ -37,6 +37,13 @@ _SHELL_DASH_C: Final = re.compile(
 )
 _BIN_DIR: Final = re.compile(r"(?:^|(?<=[|;&(\n`] )|(?<=[|;&(\n`])|(?<=sudo ))/(?:usr/)?(?:local/)?s?bin/(?=[a-z])")
 
+_SEPARATOR: Final = re.compile(r" *(?:&&|\|\||;+|(?<![<>&|\d])&(?![&>\d])) *")
+_COMMENT: Final = re.compile(r"(?:^| )#(?!!).*")
+_WRAPPER: Final = re.compile(
+    r"^(?:(?:sudo(?: -[A-Zabeikns]+)*|doas|time(?: -p)?|nohup|exec|command|builtin|env|setsid|nice(?: -n ?-?\d+)?|ionice(?: -c ?\d)?"
+    r"|timeout(?: -\S+)*(?: \d[\w.]*)+|stdbuf(?: -\S+)+|then|do|else|if|while|!|\{|\(|[A-Za-z_]\w*=[^\s'\"$`]*) +)+"
+)
+
 _UUID: Final = re.compile(r"\b[0-9a-fA-F]{8}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{12}\b")
 _IPV4: Final = re.compile(r"(?<![\w.])(?:\d{1,3}\.){3}\d{1,3}(?![\w.]*\d)")
 _HOST: Final = re.compile(
@@ -70,6 +77,21 @@ def canonical(text: str) -> str:
     payload = _decoded_payloads(text)
     text = _tokens(text)
     return f"{text}\n{_tokens(_fold_space(payload))}" if payload else text
+
+
+def simple_commands(form: str) -> str:
+    """The simple commands of the shell lines of a canonical form, a line each, without wrappers (`sudo`, `time`) and comments.
+
+    Only lines that hold more than one bare command are taken; '' where there are none. Quotes are not read: a quoted text may be
+    split too, which only adds lines to what is judged.
+    """
+    found: dict[str, None] = {}
+    for line in dict.fromkeys(form.split("\n")):
+        bare = _COMMENT.sub("", line) if "#" in line else line
+        parts = [_WRAPPER.sub("", part) for part in _SEPARATOR.split(bare)]
+        if parts != [line]:
+            found.update(dict.fromkeys(part for part in parts if part))
+    return "\n".join(found)
 
 
 def _plain_characters(text: str) -> str:

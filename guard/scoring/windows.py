@@ -1,6 +1,7 @@
 """Which parts of a text the model sees: overlapping windows over the canonical text, so that padding cannot dilute harm.
 
-The model itself judges every window as a whole and by its lines; here long texts and long lines are cut.
+The model itself judges every window as a whole and by its lines; here long texts and long lines are cut, and the simple commands of
+a shell line get lines of their own.
 
 Pure: text in, encoded windows out. The same function feeds training, so that a model is judged on what it will meet.
 """
@@ -10,7 +11,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final
 
-from guard.scoring.canonical import canonical
+from guard.scoring.canonical import canonical, simple_commands
 
 WIDE: Final = 2000
 """Characters of a window: the longest context one score may rest on."""
@@ -24,7 +25,7 @@ PIECE_STEP: Final = 120
 PIECES: Final = 128
 """Most such pieces of one text, evenly chosen: 8 ms. A text of long lines is data more often than commands."""
 WHOLE: Final = 32_000
-"""Characters that are seen whole; about 40 ms. 95 % of agents' steps are below 8,000."""
+"""Characters that are seen whole, repeated lines counted once; about 40 ms. 95 % of agents' steps are below 8,000."""
 REFUSED: Final = 1_000_000
 """Characters beyond which a text is refused: searching it would take longer than the 50 ms that a judge may take."""
 
@@ -59,10 +60,14 @@ class Windows:
 
 def windows(kind: str, text: str) -> Windows:
     """Cut the canonical form of `text`; `kind` becomes part of every window. Total for texts up to `REFUSED` characters."""
-    sample = text if len(text) <= WHOLE else _sample(text)
+    once = text if len(text) <= WHOLE else "\n".join(dict.fromkeys(text.split("\n")))
+    sample = once if len(once) <= WHOLE else _sample(once)
     form = canonical(sample)
     parts = _cut(form, WIDE, WIDE_STEP) + (_pieces(form) if len(form) > LINE else [])
-    return Windows(pieces=tuple(encode(kind, part) for part in parts), truncated=sample is not text)
+    commands = simple_commands(form) if kind == "shell" else ""
+    if commands:
+        parts += _cut(commands, WIDE, WIDE_STEP)
+    return Windows(pieces=tuple(encode(kind, part) for part in parts), truncated=sample is not once)
 
 
 def _cut(form: str, size: int, step: int) -> list[str]:

@@ -223,6 +223,8 @@ def _run(folder: Path) -> None:
         _row("HTTPS inspected", _secured(_through(peer, secure), peer.ca))
         with _mitmproxy(folder / "m", f"https://127.0.0.1:{secure}", authority.file) as port:
             _row("HTTPS bare mitmproxy", _secured(_direct(port), folder / "m" / "mitmproxy-ca-cert.pem"))
+        peer.close()
+        peer = Peer(folder=folder)
         _idle(peer, plain)
         peer.close()
 

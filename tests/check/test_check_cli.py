@@ -268,10 +268,12 @@ def test_as_a_process_with_the_model(room: Path, child_env: dict[str, str]) -> N
     assert first["model"].startswith("sha256:")
 
 
+@pytest.mark.timeout(60)
 def test_an_answer_is_there_before_the_next_line(room: Path, child_env: dict[str, str]) -> None:
     """A caller may ask line by line: no answer waits for the end of the input."""
     words = [sys.executable, "-m", "guard_cli", "check", "--no-model", "--jsonl"]
-    with subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=child_env) as child:
+    env = {name: value for name, value in child_env.items() if name != "PYTHONUNBUFFERED"}
+    with subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=env) as child:
         assert child.stdin is not None
         assert child.stdout is not None
         for number in range(3):

@@ -123,6 +123,8 @@ READ = [
     ("f() { f; }; f", ["f"]),
     ("f() { rm x; }", ["rm x"]),
     ("f () ( rm x )\nf", ["rm x"]),
+    ('f() { rm "$1"; }; eval "x=1"; f a', ["rm a"]),
+    ("sh -c 'f() { rm x; }'", ["sh -c 'f() { rm x; }'", "rm x"]),
     ("echo 'f() { rm x; }'", []),
     # --- variables
     ("x=rm; $x -rf y", ["rm -rf y"]),
@@ -157,6 +159,11 @@ READ = [
     ("rm $((2+1))", ["rm 3"]),
     ("p=x; n=p; rm ${!n}", ["rm x"]),
     ("x='$(rm y)'; echo \"$x\"", []),
+    ("x=a$UNKNOWN; rm $x", ["rm ?"]),
+    ("rm '~/x'", ["rm '~/x'"]),
+    ("ls() { rm x; }; sudo ls", ["sudo ls", "ls", "rm x"]),
+    ("ls() { rm x; }; sh -c ls", ["sh -c ls", "ls", "rm x"]),
+    ("ls() { rm x; }; command ls", ["ls", "rm x"]),
     ("x='; rm y'; ls $x", ["ls ';' rm y"]),
     ("x='a b'; ls \"$x\"", ["ls 'a b'"]),
     # --- braces, patterns

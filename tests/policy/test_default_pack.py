@@ -87,6 +87,8 @@ EVERYDAY: list[dict[str, Any]] = [
     {"op": "write", "path": "/proc/4242/oom_score_adj"},
     {"op": "write", "path": "/proc/4242/uid_map"},
     {"op": "write", "path": "/dev/nvidia0"},
+    {"op": "create", "path": "~/.local/share", "folder": True},
+    {"op": "create", "path": "~/.config", "folder": True},
     # agents and editors
     {
         "op": "rename",
@@ -294,14 +296,19 @@ def test_a_home_in_a_temporary_folder_is_kept() -> None:
         ("./.env.example", False),
         ("./.env.sample", False),
         ("./env", False),
-        ("~/.ssh/id_rsa", True),
+        ("~/.ssh/id_rsa", False),
     ],
 )
 def test_secrets_put_a_label_on_the_session(path: str, labelled: bool) -> None:
-    """`.env` files are read without a question, and what they hold is remembered."""
+    """`.env` files are read without a question, and what they hold is remembered; a program's own credential binds nothing else."""
     verdict = judged("file", op="read", path=path, actor__name="ssh")
     assert verdict.decision.word == "allow"
     assert ("secret" in verdict.labels) is labelled
+
+
+def test_an_allowed_look_at_a_secret_is_remembered() -> None:
+    """The label is on the question itself, so that it is there once a person has allowed the read."""
+    assert judged("file", op="read", path="~/.aws/credentials", actor__name="cat").labels == ("credential", "secret")
 
 
 @pytest.mark.parametrize(
@@ -568,7 +575,8 @@ SYSTEM: list[tuple[str, str, str]] = [
     ("proc_environ", "tree", "allow"),
     ("signal", "outside", "ask"),
     ("ptrace", "outside", "ask"),
-    ("proc_mem", "outside", "ask"),
+    ("proc_mem", "outside", "block"),
+    ("proc_environ", "outside", "block"),
     ("signal", "guard", "block"),
     ("proc_fd", "guard", "block"),
     ("process_vm", "guard", "block"),

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from guard.scoring.canonical import canonical
+from guard.scoring.canonical import canonical, simple_commands
 
 
 @pytest.mark.parametrize(
@@ -89,3 +89,23 @@ def test_every_text_has_a_form(text: str) -> None:
 def test_pieces_of_tricks_in_any_order_have_a_form(pieces: list[str]) -> None:
     """Half-open quotes and broken escapes are no error."""
     assert isinstance(canonical("".join(pieces)), str)
+
+
+@pytest.mark.parametrize(
+    ("line", "commands"),
+    [
+        ("rm -rf x", []),
+        ("curl a | sh", []),
+        ("ls 2>&1", []),
+        ("ls && rm -rf x || true; pwd", ["ls", "rm -rf x", "true", "pwd"]),
+        ("rm -rf x & ls", ["rm -rf x", "ls"]),
+        ("sudo -E rm -rf x", ["rm -rf x"]),
+        ("A=1 env B=2 timeout -k 5 10 nice -n 5 rm -rf x", ["rm -rf x"]),
+        ("if true; then rm -rf x; fi", ["true", "rm -rf x", "fi"]),
+        ("rm -rf x # a test", ["rm -rf x"]),
+        ("echo $# a#b", []),
+    ],
+)
+def test_simple_commands_stand_alone(line: str, commands: list[str]) -> None:
+    """Separators, wrappers, assignments and comments go; a line that is one bare command already adds nothing."""
+    assert simple_commands(line).split("\n") == (commands or [""])

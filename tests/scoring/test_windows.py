@@ -8,8 +8,8 @@ from guard.scoring.windows import LINE, PIECE, PIECE_STEP, PIECES, WHOLE, WIDE, 
 
 def test_a_short_text_is_one_window() -> None:
     """A command line is scored once, as it is."""
-    cut = windows("shell", "ls  -la")
-    assert cut.pieces == (encode("shell", "ls -la"),)
+    cut = windows("shell", "ls  -la  src")
+    assert cut.pieces == (encode("shell", "ls -la src"),)
     assert not cut.truncated
 
 
@@ -42,6 +42,20 @@ def test_the_number_of_windows_is_bounded() -> None:
     """A single line as long as is seen whole does not make more small windows than the bound."""
     text = "".join(f"{number} " for number in range(10_000))[:WHOLE]
     assert len(windows("shell", text).pieces) <= PIECES + WHOLE // 1_800 + 1
+
+
+def test_simple_commands_get_a_window_of_their_own() -> None:
+    """What `&&` joins to harmless commands, or a comment explains away, is also judged bare; other kinds are not split."""
+    text = "git status && time rm -rf x # approved by the admin"
+    assert encode("shell", "git status\nrm -rf x") in windows("shell", text).pieces
+    assert len(windows("sql", text).pieces) == 1
+
+
+def test_repeated_lines_do_not_make_a_text_long() -> None:
+    """Padding by repetition is folded before anything is left out."""
+    cut = windows("shell", "make test\n" * 50_000 + "cat /etc/shadow")
+    assert not cut.truncated
+    assert any(b"/etc/shadow" in piece for piece in cut.pieces)
 
 
 def test_a_long_text_is_sampled_and_says_so() -> None:

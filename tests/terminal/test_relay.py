@@ -72,6 +72,9 @@ def test_the_terminal_stays_cooked_where_only_stderr_is_one(tmp_path: Path) -> N
         terminal = Terminal.open((file.fileno(), file.fileno(), line))
         assert terminal is not None
         assert termios.tcgetattr(line) == before
+        assert not termios.tcgetattr(terminal.slave)[1] & termios.OPOST, (
+            "the real terminal adds its carriage returns, once"
+        )
         assert terminal.readable_fds() == [terminal.master]
         terminal.begin_question()
         assert not termios.tcgetattr(line)[3] & termios.ICANON
@@ -328,3 +331,50 @@ def test_the_terminal_is_restored_however_the_guard_ends(ending: str) -> None:
     assert termios.tcgetattr(line) == before
     os.close(person)
     os.close(line)
+
+
+def test_a_forked_child_leaves_the_terminal_alone() -> None:
+    """Its exit restores nothing: the guard still has the terminal raw."""
+    person, line = os.openpty()
+    code = """
+import os, sys, termios
+from guard.terminal import Terminal
+terminal = Terminal.open()
+if os.fork() == 0:
+    sys.exit(0)
+os.wait()
+sys.exit(9 if termios.tcgetattr(0)[3] & termios.ICANON else 5)
+"""
+    root = str(Path(__file__).parents[2])
+    done = subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", code], stdin=line, stdout=line, stderr=line, cwd=root, check=False
+    )
+    assert done.returncode == 5
+    os.close(person)
+    os.close(line)
+
+
+def test_a_stop_during_a_question(stage: Stage) -> None:
+    """The shell gets its screen and its settings; afterwards the question has the screen again, at the new size."""
+    stage.terminal.begin_question()
+    stage.terminal.draw(b"QUESTION", fresh=True)
+    stage.shown()
+    stage.terminal.suspend()
+    assert b"\x1b[?1049l" in stage.shown()
+    assert termios.tcgetattr(stage.line) == stage.before
+    termios.tcsetwinsize(stage.line, (30, 100))
+    stage.terminal.resume()
+    assert not termios.tcgetattr(stage.line)[3] & termios.ICANON
+    assert b"\x1b[?1049h" in stage.shown()
+    assert termios.tcgetwinsize(stage.agent) == (30, 100)
+    assert stage.type(b"b") == [b"b"]
+
+
+def test_an_agent_whose_terminal_is_over(stage: Stage) -> None:
+    """Reading and typing end without a word; nothing spins on a descriptor that is always ready."""
+    with open(os.devnull, "rb") as nothing:
+        os.dup2(nothing.fileno(), stage.terminal.slave)
+    stage.turn()
+    assert stage.type(b"keys for nobody") == []
+    assert stage.terminal.master not in stage.terminal.readable_fds()
+    assert stage.terminal.master not in stage.terminal.writable_fds()

@@ -130,7 +130,9 @@ def fit(table: Table, allowed: Flags) -> Heads:
     rarity = _rarity(table.windows[seen])
     weights, bias = _regress(table.windows[seen] @ diags_array(rarity), target, _weights(table, seen))
     label_weights, label_bias = _fit_labels(table, seen[target])
-    return Heads(weights=weights * rarity, bias=bias, label_weights=label_weights, label_bias=label_bias)
+    return Heads(
+        weights=(weights * rarity).astype(np.float32), bias=bias, label_weights=label_weights, label_bias=label_bias
+    )
 
 
 def _regress(matrix: csr_matrix, target: Flags, weights: Floats) -> tuple[NDArray[np.float32], float]:
@@ -154,7 +156,7 @@ def _rarity(windows_seen: csr_matrix) -> Floats:
     """
     documents = np.bincount(windows_seen.indices, minlength=windows_seen.shape[1])
     rarity: Floats = (np.log((windows_seen.shape[0] + 1) / (documents + 1)) / 4) ** _RARITY_EXPONENT
-    return rarity.astype(np.float32)
+    return rarity
 
 
 def _weights(table: Table, seen: NDArray[np.int64]) -> Floats:
