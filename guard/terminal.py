@@ -62,6 +62,7 @@ class Terminal:
         self._keys_since = 0.0
         self._nudge_at: float | None = None
         self._raw = False
+        self._suspended = False
         self._asking = False
         self._agent_gone = False
         self._closed = False
@@ -117,7 +118,7 @@ class Terminal:
     def readable_fds(self) -> list[int]:
         """The descriptors to wait on for reading; changes with every call of any method here."""
         found = []
-        if not self.hung_up and self._wants_keys() and not self.in_background:
+        if not self.hung_up and self._wants_keys() and not self._suspended and not self.in_background:
             self._enter_raw()
             found.append(self._real)
         if not self._agent_gone and len(self._to_screen) < (HELD if self._asking else BUFFER):
@@ -181,13 +182,14 @@ class Terminal:
         if self._asking:
             self._drawing += self._modes.leave()
         self.flush()
+        self._suspended = True
         self._leave_raw()
 
     def resume(self) -> None:
         """After the guard was continued: raw again where it is in the foreground; an open question has to be drawn again."""
+        self._suspended = False
         self.resize()
-        if not self.in_background and self._wants_keys():
-            self._enter_raw()
+        self._enter_raw()
         if self._asking:
             self._drawing += self._modes.enter()
 

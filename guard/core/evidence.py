@@ -12,6 +12,7 @@ import json
 import re
 from collections.abc import Callable
 from dataclasses import dataclass, fields
+from functools import cache
 from json.encoder import encode_basestring_ascii as _quoted
 from typing import Any, Literal
 
@@ -53,9 +54,14 @@ def _value(form: str) -> str:
     return rf"""(?!["']?(?:\[redacted|\$))(?:"(?P<{form}_d>[^"\n]{{3,}})|'(?P<{form}_q>[^'\n]{{3,}})|(?P<{form}_v>[^\s"'&;|<>,(){{}}\\]{{3,}}))"""
 
 
-# Every alternative starts at a fixed word or a boundary and repeats one class without overlap, so that text made to be slow is not.
-_SECRETS = re.compile(
-    r"""
+@cache
+def _secrets() -> re.Pattern[str]:
+    """The forms of secrets, compiled when a text first hints at one: that takes 10 ms, which a start without secrets need not pay.
+
+    Every alternative starts at a fixed word or a boundary and repeats one class without overlap, so that text made to be slow is not.
+    """
+    return re.compile(
+        r"""
       (?P<key>-----BEGIN\ [A-Z0-9 ]{0,40}PRIVATE\ KEY-----.*?(?:-----END\ [A-Z0-9 ]{0,40}-----|\Z))
     | (?P<userinfo>(?<=://)[^\s/:@'"]{0,64}:(?!\[redacted)(?P<userinfo_v>[^\s/@'"]{1,256})(?=@))
     | (?P<known>(?<![A-Za-z0-9])(?:
@@ -69,19 +75,18 @@ _SECRETS = re.compile(
     | (?P<named>WORDs?(?:["']\]?)?\s{0,4}(?::|=(?!=))\s{0,4}VALUE)
     | (?P<option>(?<![\w-])--?[\w-]{0,24}WORD(?:\s{1,4}|=)(?!-)OTHER)
     """.replace("WORD", _SECRET_WORD)
-    .replace("VALUE", _value("named"))
-    .replace("OTHER", _value("option")),
-    re.VERBOSE | re.IGNORECASE | re.DOTALL,
-)
+        .replace("VALUE", _value("named"))
+        .replace("OTHER", _value("option")),
+        re.VERBOSE | re.IGNORECASE | re.DOTALL,
+    )
+
+
 # No form matches a text that has none of these (lower case). Looking for them costs 1 µs on a command, the forms a third of one on every character.
 _HINTS = (
     "://", "passw", "passphrase", "pwd", "secret", "token", "api", "access", "private", "auth", "credential", "signature", "bearer",
     "basic", "digest", "negotiate", "gh", "github_pat_", "glpat-", "sk-", "k_live", "k_test", "xox", "akia", "asia", "aiza", "ya29", "npm_",
     "pypi-", "hf_", "sg.", "dop_v1", "shp", "whsec", "key-", "eyj",
 )  # fmt: skip
-_FORMS = tuple(name for name in _SECRETS.groupindex if "_" not in name)
-_VALUES = {form: tuple(name for name in _SECRETS.groupindex if name.startswith(f"{form}_")) for form in _FORMS}
-_SECRET_OPTION = re.compile(rf"--?[\w-]{{0,24}}{_SECRET_WORD}", re.IGNORECASE)
 # Programs whose short options carry a password, by what they are called.
 _SHORT_OPTIONS: dict[str, tuple[str, ...]] = {
     "curl": ("-u", "--user", "-U", "--proxy-user"),
@@ -161,7 +166,7 @@ def redact(text: str) -> str:
     low = text.lower()
     if not any(hint in low for hint in _HINTS):
         return text
-    return _SECRETS.sub(_replaced, text)
+    return _secrets().sub(_replaced, text)
 
 
 def target(record: dict[str, Any]) -> str:
@@ -275,7 +280,7 @@ def _positional(program: str | None, args: tuple[str, ...] | None) -> dict[str, 
     found: dict[str, str] = {}
     short = _SHORT_OPTIONS.get(program or "", ())
     for option, value in zip(args or (), (args or ())[1:], strict=False):
-        if (option in short or _SECRET_OPTION.fullmatch(option)) and not value.startswith(("-", "$")):
+        if (option in short or _is_secret_option(option)) and not value.startswith(("-", "$")):
             secret = value.partition(":")[2] or value
             if len(secret) >= 3:
                 found[secret] = f"[redacted:argument:{len(secret)}]"
@@ -286,9 +291,22 @@ def _positional(program: str | None, args: tuple[str, ...] | None) -> dict[str, 
     return found
 
 
+def _is_secret_option(option: str) -> bool:
+    return (
+        option.startswith("-")
+        and any(hint in option.lower() for hint in _HINTS)
+        and bool(_secret_option().fullmatch(option))
+    )
+
+
+@cache
+def _secret_option() -> re.Pattern[str]:
+    return re.compile(rf"--?[\w-]{{0,24}}{_SECRET_WORD}", re.IGNORECASE)
+
+
 def _replaced(found: re.Match[str]) -> str:
-    form = next(name for name in _FORMS if found[name] is not None)
-    value = next((v for name in _VALUES[form] if (v := found[name]) is not None), found[form])
+    form = next(name for name, text in found.groupdict().items() if text is not None and "_" not in name)
+    value = next((v for end in ("_v", "_d", "_q") if (v := found.groupdict().get(form + end)) is not None), found[form])
     head = found[form][: len(found[form]) - len(value)]
     return f"{head}[redacted:{form}:{len(value)}]"
 
