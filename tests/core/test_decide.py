@@ -23,7 +23,9 @@ OPINIONS = st.builds(
     labels=st.lists(NAMES, max_size=2).map(tuple),
     unknown=st.lists(NAMES, max_size=2).map(tuple),
 )
-DEFAULTS = st.builds(Opinion, decision=DECISIONS, source=st.just("default"), rule=NAMES, because=st.text(min_size=1, max_size=8))
+DEFAULTS = st.builds(
+    Opinion, decision=DECISIONS, source=st.just("default"), rule=NAMES, because=st.text(min_size=1, max_size=8)
+)
 
 
 @given(st.lists(OPINIONS, min_size=1, max_size=6), OPINIONS, DEFAULTS)
@@ -82,7 +84,9 @@ def test_an_error_of_an_edge_blocks() -> None:
 
 
 @given(st.lists(OPINIONS, max_size=4), DEFAULTS)
-def test_where_nobody_can_be_asked_an_ask_is_a_block_for_the_same_reasons(opinions: list[Opinion], default: Opinion) -> None:
+def test_where_nobody_can_be_asked_an_ask_is_a_block_for_the_same_reasons(
+    opinions: list[Opinion], default: Opinion
+) -> None:
     """Allows and blocks stay what they are; labels are put on nothing that did not happen."""
     verdict = decide(opinions, default, harm=Harm(score=0.5, label="none"))
     settled = no_one_to_ask(verdict)

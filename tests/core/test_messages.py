@@ -16,9 +16,29 @@ from guard.core.verdicts import Decision, Verdict
 TEXT = st.binary(max_size=12).map(lambda b: b.decode("utf-8", "surrogateescape"))
 ACTORS = st.none() | st.builds(Actor, name=TEXT, exe=TEXT, script=st.none() | TEXT, verified=st.booleans())
 ACTIONS: st.SearchStrategy[Action] = st.one_of(
-    st.builds(FileAction, op=st.sampled_from(["read", "rename"]), path=TEXT, to=st.none() | TEXT, sets=st.none() | st.lists(TEXT).map(tuple), actor=ACTORS),
-    st.builds(ExecAction, exe=TEXT, name=TEXT, args=st.lists(TEXT).map(tuple), command=TEXT, script=st.none() | TEXT, actor=ACTORS),
-    st.builds(NetworkAction, host=st.lists(TEXT).map(tuple), port=st.integers(0, 65535), headers=st.lists(st.tuples(TEXT, TEXT)).map(tuple)),
+    st.builds(
+        FileAction,
+        op=st.sampled_from(["read", "rename"]),
+        path=TEXT,
+        to=st.none() | TEXT,
+        sets=st.none() | st.lists(TEXT).map(tuple),
+        actor=ACTORS,
+    ),
+    st.builds(
+        ExecAction,
+        exe=TEXT,
+        name=TEXT,
+        args=st.lists(TEXT).map(tuple),
+        command=TEXT,
+        script=st.none() | TEXT,
+        actor=ACTORS,
+    ),
+    st.builds(
+        NetworkAction,
+        host=st.lists(TEXT).map(tuple),
+        port=st.integers(0, 65535),
+        headers=st.lists(st.tuples(TEXT, TEXT)).map(tuple),
+    ),
     st.builds(SystemAction, op=TEXT, target=st.none() | TEXT),
 )
 
@@ -36,7 +56,10 @@ def test_a_verdict_comes_back_as_it_was(decision: Decision, text: str, rules: tu
     assert verdict_from(json.loads(json.dumps(plain_verdict(verdict)))) == verdict
 
 
-@pytest.mark.parametrize("plain", [{"kind": "telepathy"}, {"kind": "file"}, {"kind": "file", "op": "read", "path": "/x", "colour": "red"}, {}])
+@pytest.mark.parametrize(
+    "plain",
+    [{"kind": "telepathy"}, {"kind": "file"}, {"kind": "file", "op": "read", "path": "/x", "colour": "red"}, {}],
+)
 def test_what_is_not_understood_is_an_error(plain: dict[str, object]) -> None:
     """Never a default: a half-understood action must not be judged."""
     with pytest.raises((KeyError, TypeError)):

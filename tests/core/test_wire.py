@@ -11,7 +11,10 @@ from hypothesis import strategies as st
 
 from guard.wire import LIMIT, Reader, WireError, pack, send
 
-MESSAGES = st.lists(st.dictionaries(st.text(max_size=4), st.text(max_size=9) | st.integers() | st.lists(st.booleans()), max_size=3), max_size=5)
+MESSAGES = st.lists(
+    st.dictionaries(st.text(max_size=4), st.text(max_size=9) | st.integers() | st.lists(st.booleans()), max_size=3),
+    max_size=5,
+)
 
 
 @given(MESSAGES, st.lists(st.integers(1, 7), min_size=1))
@@ -26,7 +29,15 @@ def test_messages_arrive_whole_and_in_order_in_any_pieces(messages: list[dict[st
     assert got == messages
 
 
-@pytest.mark.parametrize("data", [struct.pack("<I", LIMIT + 1), struct.pack("<I", 2) + b"[]", struct.pack("<I", 3) + b"{]}", struct.pack("<I", 1) + b"\xff"])
+@pytest.mark.parametrize(
+    "data",
+    [
+        struct.pack("<I", LIMIT + 1),
+        struct.pack("<I", 2) + b"[]",
+        struct.pack("<I", 3) + b"{]}",
+        struct.pack("<I", 1) + b"\xff",
+    ],
+)
 def test_anything_else_ends_the_connection(data: bytes) -> None:
     """Too long, no object, no JSON, no text."""
     with pytest.raises(WireError):
