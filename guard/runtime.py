@@ -24,7 +24,8 @@ from guard import __version__, wire
 from guard.audit import AuditError, new_session, open_evidence, state_folder
 from guard.core.messages import plain_answer, question_from
 from guard.core.places import Places
-from guard.core.questions import Answer, Question
+from guard.core.questions import NOBODY, Answer, Question
+from guard.core.verdicts import Decision
 from guard.intercept import keeper, kernel, syscalls, trust
 from guard.policy.errors import PolicyError
 from guard.policy.load import load
@@ -251,7 +252,9 @@ class _Session:
         self._let_go_of_streams()
         loop = _Loop(self, ours, report_read)
         loop.run()
-        _end(receiver, _END_S)  # it ends by itself when the last task of the tree is gone, and writes the end of the evidence
+        _end(
+            receiver, _END_S
+        )  # it ends by itself when the last task of the tree is gone, and writes the end of the evidence
         os.close(lifeline_write)
         ours.close()
         return self._exit_status()
@@ -301,7 +304,7 @@ class _Session:
             path=self.path,
             argv=self.options.command,
             environ=self.agent_environ,
-            standard=(None, None, None) if self.terminal is None else self.terminal.child_fds,  # type: ignore[arg-type]
+            standard=(None, None, None) if self.terminal is None else self.terminal.child_fds,
             terminal=None if self.terminal is None else self.terminal.slave,
             filter=syscalls.build_filter(kernel.MACHINE),
             privileged=os.geteuid() == 0,
@@ -311,11 +314,12 @@ class _Session:
         os.close(report)
         os.close(life_read)
         errors = os.open(self.folder / "guard.log", os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
-        null = os.open("/dev/null", os.O_RDWR)
-        os.dup2(null, 0)
-        os.dup2(null, 1)
-        os.dup2(errors, 2)
+        null = os.open("/dev/null", os.O_RDWR | os.O_CLOEXEC)
+        for standard, descriptor in ((0, null), (1, null), (2, errors)):
+            os.dup2(descriptor, standard, inheritable=False)
         os.chdir("/")
+        kept = {runtime.fileno(), self.evidence, lifeline, life_write, our_end.fileno(), errors}
+        _close_others(kept)  # the terminal above all: nothing but the guard's first process has it
         _thread.start_new_thread(_die_with, (lifeline,))
         _, descriptors, _, _ = socket.recv_fds(our_end, 1, 1)
         our_end.close()
@@ -393,6 +397,15 @@ def _forked_keeper(
         our_end.close()
         keeper.keep(launch, agent_end, report, (lifeline, life_read))
     return pid
+
+
+def _close_others(kept: set[int]) -> None:
+    for name in os.listdir("/proc/self/fd"):
+        if int(name) > 2 and int(name) not in kept:
+            try:
+                os.close(int(name))
+            except OSError:
+                continue  # the listing's own descriptor
 
 
 def _keeper_status(pid: int) -> int:
@@ -543,14 +556,21 @@ class _Loop:
     def _message(self, message: dict[str, Any]) -> None:
         asker = self.session.asker
         match message.get("type"):
-            case "ask" if asker is not None:
-                asker.open(question_from(message["question"]))
+            case "ask":
+                self._ask(question_from(message["question"]))
             case "withdraw" if asker is not None:
                 asker.withdraw(str(message["id"]))
             case "failed":
                 self.session.failure = str(message["problem"])
             case _:
                 return
+
+    def _ask(self, question: Question) -> None:
+        terminal, asker = self.session.terminal, self.session.asker
+        if terminal is None or asker is None or not terminal.can_ask:
+            self._answer(Answer(question=question.id, decision=Decision.BLOCK, by=NOBODY))
+        else:
+            asker.open(question)
 
     def _signals(self) -> None:
         try:
@@ -579,6 +599,9 @@ class _Loop:
         session = self.session
         if what == "P":
             session.agent = int(rest)
+        elif what == "D":
+            if session.terminal is not None:
+                session.terminal.keep_settings()  # what COMMAND left, before its session's end resets it
         elif what == "X":
             session.status = int(rest)
             return False

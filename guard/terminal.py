@@ -37,7 +37,8 @@ class Terminal:
     """The real terminal, and the agent's. Made by `Terminal.open`; a context manager that restores the terminal at its end.
 
     `child_fds` are the descriptors for the agent's stdin, stdout and stderr: the slave where that descriptor is the terminal, None
-    where it is something else and is inherited untouched. `hung_up` tells that the real terminal is gone (EOF to every question).
+    where it is something else and is inherited untouched. `slave` is the owner's, who closes it when the agent has it; the terminal
+    keeps a copy, so that output is not lost while nobody has it open. `hung_up` tells that the real terminal is gone (EOF to every question).
     """
 
     def __init__(
@@ -48,10 +49,12 @@ class Terminal:
         self._clock = clock
         self._saved = termios.tcgetattr(real)
         self._relays_keys = is_terminal[0] or is_terminal[1]
-        self.master, self.slave = os.openpty()
+        self.master, self._slave = os.openpty()
+        self.slave = os.dup(self._slave)
         os.set_blocking(self.master, False)
         self._copy_settings()
-        self.child_fds = tuple(self.slave if yes else None for yes in is_terminal)
+        stdin, stdout, stderr = (self.slave if yes else None for yes in is_terminal)
+        self.child_fds: tuple[int | None, int | None, int | None] = (stdin, stdout, stderr)
         self._to_agent = bytearray()
         self._to_screen = bytearray()
         self._drawing = bytearray()
@@ -192,6 +195,7 @@ class Terminal:
         self._enter_raw()
         if self._asking:
             self._drawing += self._modes.enter()
+            self._write_screen()
 
     def flush(self, limit_s: float = 1.0) -> None:
         """Writes out what is meant for the screen, and what the agent left in its terminal; gives up where the terminal takes nothing.
@@ -216,7 +220,7 @@ class Terminal:
         """
         if self._relays_keys:
             with contextlib.suppress(OSError, termios.error):
-                self._saved = termios.tcgetattr(self.slave)
+                self._saved = termios.tcgetattr(self._slave)
 
     def close(self) -> None:
         """Ends everything and restores the terminal; may be called again, and is at the interpreter's exit. Forked copies leave it alone."""
@@ -231,7 +235,7 @@ class Terminal:
             self.flush()
         finally:
             self._leave_raw()
-            for fd in (self.master, self.slave, self._real):
+            for fd in (self.master, self._slave, self._real):
                 os.close(fd)
 
     # — questions —
@@ -421,7 +425,7 @@ class Terminal:
         settings = termios.tcgetattr(self._real)
         if not self._relays_keys:
             settings[_OFLAG] &= ~termios.OPOST  # the real terminal stays as it is and does this once
-        termios.tcsetattr(self.slave, termios.TCSANOW, settings)
+        termios.tcsetattr(self._slave, termios.TCSANOW, settings)
         self._set_size(self._real_size())
 
     def _enter_raw(self) -> None:

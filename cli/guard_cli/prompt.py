@@ -14,7 +14,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal
 
-from guard.core.questions import Answer, Question, Scope, memory
+from guard.core.questions import DEADLINE, Answer, Question, Scope, memory
 from guard.core.verdicts import Decision
 
 if TYPE_CHECKING:
@@ -113,7 +113,7 @@ class Prompt:
         """Blocks every question whose deadline is over."""
         now = self._clock()
         over = [asked for asked in self._queue if now >= asked.due]
-        answers = [self._answered(asked, Decision.BLOCK, "deadline") for asked in over]
+        answers = [self._answered(asked, Decision.BLOCK, DEADLINE) for asked in over]
         self.redraw()
         return answers
 

@@ -26,6 +26,10 @@ from guard.core.actions import (
 )
 from guard.core.verdicts import Decision, Verdict
 
+DEADLINE = "deadline"
+NOBODY = "nobody to ask"
+"""`by` of answers that nobody gave: they block the call at hand, and say nothing about a retry."""
+
 Scope = Literal["once", "tree", "session"]
 SCOPES: tuple[Scope, ...] = get_args(Scope)
 

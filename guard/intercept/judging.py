@@ -18,7 +18,7 @@ from guard.core.actions import Action, Actor, Context, ExecAction, FileAction, F
 from guard.core.decide import no_one_to_ask
 from guard.core.messages import plain_question
 from guard.core.places import Places, is_under_any
-from guard.core.questions import Answer, Memory, Question, answered, digest, memory
+from guard.core.questions import DEADLINE, NOBODY, Answer, Memory, Question, answered, digest, memory
 from guard.core.verdicts import Decision, Verdict
 from guard.intercept.configs import changed_keys
 from guard.intercept.lineage import Lineage
@@ -359,7 +359,7 @@ class Bench:
             return
         self.record(0, opened.question.action, answered(opened.question.verdict, given))
         if given.decision is Decision.BLOCK:
-            if given.by != "deadline":  # nobody said no: a retry is asked about again
+            if given.by not in (DEADLINE, NOBODY):  # else nobody said no: a retry is asked about again
                 self._refused.add(given.question)
         elif given.scope == "session":
             self._session.add(opened.memory.key)

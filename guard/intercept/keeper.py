@@ -1,7 +1,7 @@
 """The keeper: starts the agent in a session of its own, keeps its whole tree together, and ends it.
 
 It is the parent of everything the agent starts (subreaper), holds no listener, and outlives nobody: when COMMAND ends, or the guard does, every
-descendant is stopped, killed and reaped. It reports by lines on a pipe: `P pid` started, `S signal` stopped, `X status` ended (waitpid status),
+descendant is stopped, killed and reaped. It reports by lines on a pipe: `P pid` started, `S signal` stopped, `D` done (the terminal still has COMMAND's settings), `X status` ended (waitpid status),
 `E errno text` where nothing was started.
 """
 
@@ -86,6 +86,7 @@ def _keep(launch: Launch, handover: socket.socket, report: int, lifelines: tuple
     kernel.be_unreadable()
     _say(report, f"P {agent}")
     status = _watch(agent, report, wake_read, lifelines)
+    _say(report, "D")
     end_tree()
     if status is None:
         os._exit(125)

@@ -15,7 +15,9 @@ from typing import Any, Final, Self
 
 import numpy as np
 
-os.environ["ORT_DISABLE_TELEMETRY"] = "1"  # official builds send usage data over HTTPS and write a device id otherwise; read at import
+os.environ["ORT_DISABLE_TELEMETRY"] = (
+    "1"  # official builds send usage data over HTTPS and write a device id otherwise; read at import
+)
 import onnxruntime
 
 from guard.scoring.card import read_card

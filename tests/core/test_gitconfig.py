@@ -67,6 +67,8 @@ def test_keys_of_a_whole_file() -> None:
         "[a]\nb =\nc",
         '[a]\nb = "x # y" # z',
         "[a]\nb = x\\\n y",
+        '[a]\nb = x ""',
+        '[a]\nb = x "" ',
     ],
 )
 def test_git_reads_the_same(text: str, tmp_path: Path) -> None:

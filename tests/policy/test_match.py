@@ -377,6 +377,26 @@ def test_a_rule_may_only_label() -> None:
     )
 
 
+def test_an_open_allow_with_a_label_is_asked_about() -> None:
+    """Beside a certain allow another one changes no decision, but its label would be put on the session."""
+    sure = rule(1, leaf("path", "in", "/s"), "allow")
+    open_ = rule(2, ["all", [leaf("path", "in", "/s"), leaf("actor.name", "in", "ssh")]], "allow")
+    assert judged(FileAction(op="write", path="/s/x"), sure, open_).unknown == ()
+    assert judged(FileAction(op="write", path="/s/x"), sure, replace(open_, labels=("key",))).unknown == ("actor",)
+    assert judged(FileAction(op="write", path="/s/x", actor=SSH), sure, replace(open_, labels=("key",))).labels == (
+        "key",
+    )
+
+
+def test_a_score_is_never_forgotten() -> None:
+    """A verdict that is remembered for its rules still shows the score of this action."""
+    matcher = Matcher(program(rule(1, leaf("name", "in", "sh"), "ask", kind="exec")), PLACES)
+    assert matcher.judge(ExecAction(name="sh")).score is None
+    for score in (0.1, 0.2):
+        assert matcher.judge(ExecAction(name="sh"), Context(harm=Harm(score=score, label="none"))).score == score
+    assert matcher.judge(ExecAction(name="sh")).score is None
+
+
 def test_labels_of_the_session_are_a_field() -> None:
     """What happened before decides what may happen now."""
     after = rule(1, leaf("session.labels", "in", "secret"), "block", kind="network")
@@ -565,10 +585,11 @@ def reference(condition: Condition, action: FileAction, context: Context, every:
         case ["leaf", "harm.score", _, values, _]:
             assert context.harm is not None
             return bool(context.harm.score > LIMITS.get(values[0], values[0]))
-        case ["leaf", name, operator, values, _]:
-            paths = {"path": [action.path, action.to], "at": [action.path], "to": [action.to]}[name]
+        case ["leaf", name, operator, _, _]:
+            patterns: list[str] = condition[3]
+            paths: list[str | None] = {"path": [action.path, action.to], "at": [action.path], "to": [action.to]}[name]
             moved = action.folder and action.op in ("delete", "rename") and not every
-            hits = [any(path_hit(p, operator, v, bool(moved)) for v in values) for p in paths if p is not None]
+            hits = [any(path_hit(p, operator, v, bool(moved)) for v in patterns) for p in paths if p is not None]
             return (bool(hits) and all(hits)) if every else any(hits)
     raise AssertionError(condition)
 

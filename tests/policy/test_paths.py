@@ -94,6 +94,9 @@ def test_nothing_below_is_missed(patterns: list[str], folder: str, rest: str) ->
         ("**/.git/hooks/*", "/w/.git/hooks", True),
         ("**/.git/hooks/*", "/w", False),
         ("**/*.pem", "/w", False),
+        ("**/*.git/hooks/*", "/w/x.git", False),
+        ("**/*.git/hooks/*", "/w/x.git/hooks", True),
+        ("/", "/", False),
     ],
 )
 def test_folders_on_the_way(pattern: str, folder: str, holds: bool) -> None:
@@ -103,6 +106,14 @@ def test_folders_on_the_way(pattern: str, folder: str, holds: bool) -> None:
     assert table.below(folder) == int(holds)
     if is_glob(pattern):
         assert Glob(pattern, 1, below=True).may_lie_below(folder) is holds
+
+
+def test_below_a_floating_glob() -> None:
+    """With everything below, a path counts although its own name does not look like the pattern."""
+    table = PathTable()
+    table.add("**/*.x", 1, below=True)
+    assert table.meets("/w/a.x/b") == 1
+    assert table.meets("/w/a/b") == 0
 
 
 def test_exclusion_hides_what_is_further_up_only() -> None:

@@ -49,6 +49,7 @@ def start(terminal: Terminal, command: list[str]) -> int:
             signal.signal(signal.SIGTTOU, signal.SIG_DFL)
             os.execvp(command[0], command)
         lead(agent)
+    os.close(terminal.slave)
     return leader
 
 

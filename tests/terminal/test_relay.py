@@ -374,6 +374,7 @@ def test_an_agent_whose_terminal_is_over(stage: Stage) -> None:
     """Reading and typing end without a word; nothing spins on a descriptor that is always ready."""
     with open(os.devnull, "rb") as nothing:
         os.dup2(nothing.fileno(), stage.terminal.slave)
+        os.dup2(nothing.fileno(), stage.terminal._slave)
     stage.turn()
     assert stage.type(b"keys for nobody") == []
     assert stage.terminal.master not in stage.terminal.readable_fds()
