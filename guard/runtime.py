@@ -9,6 +9,7 @@ holds one. This process reads what the keeper and the receiver report, relays th
 from __future__ import annotations
 
 import errno
+import gc
 import os
 import select
 import signal
@@ -250,6 +251,8 @@ class _Session:
             self.asker = make_asker(self.terminal)
             os.close(self.terminal.slave)
         self._let_go_of_streams()
+        gc.freeze()
+        gc.enable()
         loop = _Loop(self, ours, report_read)
         loop.run()
         _end(
@@ -288,7 +291,6 @@ class _Session:
 
     def _receive(self, runtime: socket.socket, report: int, lifeline: int, runtime_pid: int) -> NoReturn:
         import _thread
-        import gc
         import resource
 
         from guard.intercept.helpers import Proxy, Scores
@@ -371,8 +373,8 @@ class _Session:
             model=model.model_id if model else None,
             guard=__version__,
         )
-        gc.collect()
         gc.freeze()
+        gc.enable()
         receiver.run()
         receiver.bench.event(0, "end", status=_keeper_status(keeper_pid))
         for pid in (scores.pid, proxy.pid):

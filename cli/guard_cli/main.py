@@ -39,7 +39,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         if name == "run":
             from guard_cli import run
 
-            return run.main(words[1:])
+            status = run.main(words[1:])
+            if argv is None:
+                run.leave(status)
+            return status
         status = _command(name, words)
         sys.stdout.flush()  # a closed pipe or a full disk is this command's failure, not the interpreter's at its end
         return status

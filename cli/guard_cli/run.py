@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NoReturn
 
 if TYPE_CHECKING:
     from guard.runtime import Asker
@@ -50,6 +50,9 @@ def main(words: Sequence[str]) -> int:
     if words and words[0] in ("-h", "--help"):
         sys.stdout.write(USAGE)
         return 0
+    import gc
+
+    gc.disable()  # until the session is up: what is made now stays
     from guard.runtime import CannotRun, Options, run
 
     try:
@@ -77,6 +80,13 @@ def main(words: Sequence[str]) -> int:
     except CannotRun as problem:
         print(f"guard run: {problem}", file=sys.stderr)
     return OWN_FAILURE
+
+
+def leave(status: int) -> NoReturn:
+    """Ends this process without taking the interpreter apart, which would cost COMMAND's caller 15 ms."""
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(status)
 
 
 def _asker(terminal: Terminal) -> Asker:

@@ -126,6 +126,8 @@ def _watch(agent: int, report: int, wake: int, lifelines: tuple[int, ...]) -> in
 def end_tree() -> None:
     """Stops, kills and reaps every descendant of this subreaper, until there is none."""
     for _ in range(_PASSES):
+        if _reaped():
+            return
         members = _descendants(os.getpid())
         for number in (signal.SIGSTOP, signal.SIGKILL):
             for pid in members:
@@ -133,12 +135,19 @@ def end_tree() -> None:
                     os.kill(pid, number)
                 except ProcessLookupError:
                     continue
-        try:
-            while os.waitpid(-1, os.WNOHANG)[0]:
-                pass
-        except ChildProcessError:
+        if _reaped():
             return
         time.sleep(0.002)
+
+
+def _reaped() -> bool:
+    """Takes what has ended; True where nothing is left."""
+    try:
+        while os.waitpid(-1, os.WNOHANG)[0]:
+            pass
+    except ChildProcessError:
+        return True
+    return False
 
 
 def _descendants(top: int) -> list[int]:

@@ -10,7 +10,6 @@ import hashlib
 import json
 import os
 from collections.abc import Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from guard import __version__
@@ -19,6 +18,8 @@ from guard.policy.errors import PolicyError, did_you_mean
 from guard.policy.program import Program, Rule, Waiver
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from guard.policy.language import Language
     from guard.policy.read import Node
     from guard.policy.schema import ExceptionEntry, PolicyFile, RuleEntry, SequenceEntry

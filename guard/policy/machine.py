@@ -11,10 +11,13 @@ import os
 import re
 import sys
 from collections.abc import Iterable, Mapping, Sequence
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 from guard.core.places import Places, endpoint_of_url, is_under, is_under_any
 from guard.policy import registries
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 LARGEST = 262_144  # bytes read of a configuration file; agents' own settings are a few kB
 

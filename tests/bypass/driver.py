@@ -6,7 +6,7 @@ import signal
 import subprocess
 import sys
 
-LIMIT_S = 15  # the longest race takes three seconds
+LIMIT_S = 8  # the longest race takes three seconds
 
 
 def main(folder: str) -> None:

@@ -50,6 +50,7 @@ def victim(token):
 
 def main(folder, token, count):
     libc = ctypes.CDLL(None)
+    os.dup2(os.open("/dev/null", os.O_RDONLY), 3)  # keeps the number that victims hold their memory file by
     tcp, udp = socket.create_server(("127.0.0.1", 0)), socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
     udp.bind(("127.0.0.1", 0))
     stream, datagram, abstract = socket.socket(1), socket.socket(1, 2), socket.socket(1)

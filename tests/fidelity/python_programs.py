@@ -144,7 +144,8 @@ def open_exclusive_race() -> None:
     for thread in threads:
         thread.join()
     print(sorted(won) == list(range(20)), len(won))
-    print(len(_get("lines").splitlines()), {len(line) for line in _get("lines").splitlines()})
+    print(sorted(_get("lines").splitlines()))
+    os.unlink("lines")
 
 
 def open_lowest_descriptor() -> None:
@@ -220,7 +221,7 @@ def open_bad_pointers() -> None:
         "renameat2": (316, 276, lambda p: (AT_FDCWD, p, AT_FDCWD, b"x", 0)),
         "renameat2 to": (316, 276, lambda p: (AT_FDCWD, b".", AT_FDCWD, p, 0)),
         "linkat": (265, 37, lambda p: (AT_FDCWD, p, AT_FDCWD, b"x", 0)),
-        "linkat to": (265, 37, lambda p: (AT_FDCWD, b"/etc/hostname", AT_FDCWD, p, 0)),
+        "linkat to": (265, 37, lambda p: (AT_FDCWD, b"own_file", AT_FDCWD, p, 0)),
         "symlinkat": (266, 36, lambda p: (p, AT_FDCWD, b"made_link")),
         "symlinkat to": (266, 36, lambda p: (b"x", AT_FDCWD, p)),
         "fchmodat": (268, 53, lambda p: (AT_FDCWD, p, 0o600)),
@@ -240,12 +241,11 @@ def open_bad_pointers() -> None:
         "sendto": (44, 206, lambda p: (_datagram(), b"x", 1, 0, p, 16)),
         "sendmsg": (46, 211, lambda p: (_datagram(), p, 0)),
     }  # fmt: skip
-    page = mmap.mmap(-1, 8192)
-    start = ctypes.addressof(ctypes.c_char.from_buffer(page))
-    page[:4096] = b"n" * 4096
-    _libc.mprotect(ctypes.c_void_p(start + 4096), ctypes.c_size_t(4096), 0)
+    _put("own_file")
+    start = _page_before(unmapped=True)
+    closed = _page_before(unmapped=False)
     pointers = {
-        "null": 0, "low": 8, "high": 0x7FFFFFFFF000, "kernel": -4096, "minus one": -1, "odd": 0x123456789ABC, "noncanonical": 1 << 55, "page end": start + 4090,
+        "null": 0, "low": 8, "high": 0x7FFFFFFFF000, "kernel": -4096, "minus one": -1, "odd": 0x123456789ABC, "noncanonical": 1 << 55, "page end": start + 4090, "closed page": closed + 4090,
         "empty": ctypes.c_char_p(b""), "long": ctypes.c_char_p(b"a" * 300), "longer": ctypes.c_char_p(b"a/" * 3000), "4095": ctypes.c_char_p(b"./" * 2047 + b"z"),
     }  # fmt: skip
     for name, (x86, other, arguments) in calls.items():
@@ -257,9 +257,21 @@ def open_bad_pointers() -> None:
             if name in ("connect", "bind", "sendto", "sendmsg", "utimensat times", "execve argv") and not isinstance(pointer, int):
                 continue
             print(name, which, _raw(_number(x86, other), *arguments(pointer)))
-            for made in ("made_link", "z"):
+            for made in ("made_link", "z", "x"):
                 if os.path.lexists(made):
                     (os.rmdir if os.path.isdir(made) and not os.path.islink(made) else os.unlink)(made)
+
+
+def _page_before(*, unmapped: bool) -> int:
+    """The address of a page full of `n` without a NUL, before one that is not mapped, or mapped without any right."""
+    _libc.mmap.restype = ctypes.c_void_p
+    start = int(_libc.mmap(None, ctypes.c_size_t(8192), 3, 0x22, -1, ctypes.c_long(0)))
+    ctypes.memset(start, ord("n"), 4096)
+    if unmapped:
+        _libc.munmap(ctypes.c_void_p(start + 4096), ctypes.c_size_t(4096))
+    else:
+        _libc.mprotect(ctypes.c_void_p(start + 4096), ctypes.c_size_t(4096), 0)
+    return start
 
 
 def _stream() -> int:

@@ -587,7 +587,12 @@ def reference(condition: Condition, action: FileAction, context: Context, every:
             return bool(context.harm.score > LIMITS.get(values[0], values[0]))
         case ["leaf", name, operator, _, _]:
             patterns: list[str] = condition[3]
-            paths: list[str | None] = {"path": [action.path, action.to], "at": [action.path], "to": [action.to]}[name]
+            ends: dict[str, list[str | None]] = {
+                "path": [action.path, action.to],
+                "at": [action.path],
+                "to": [action.to],
+            }
+            paths = ends[name]
             moved = action.folder and action.op in ("delete", "rename") and not every
             hits = [any(path_hit(p, operator, v, bool(moved)) for v in patterns) for p in paths if p is not None]
             return (bool(hits) and all(hits)) if every else any(hits)
