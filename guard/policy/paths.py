@@ -85,12 +85,8 @@ def _partial_source(pattern: str) -> str:
     names = pattern.removeprefix("**/").strip("/").split("/")
     source, literal_met = "", False
     prefixes: list[str] = [] if floating else [""]
-    for name in names[:-1]:
-        if name == "**":
-            prefixes.append(source + "(?:/.*)?")
-            source += "(?:/.*)?"
-            continue
-        source += "/" + glob_source(name)
+    for name in names if "**" in names[-1] else names[:-1]:
+        source += "(?:/.*)?" if "**" in name else "/" + glob_source(name)
         literal_met = literal_met or not is_glob(name)
         if literal_met or not floating:
             prefixes.append(source)

@@ -1,5 +1,7 @@
 """Runs every row's program one after the other inside one session: the first argument is the folder with `rows.json`. System Python, no guard."""
 
+# ruff: noqa: T201 (a program of its own for the system Python, not a module of the tests)
+
 import json
 import os
 import signal
@@ -9,6 +11,18 @@ import sys
 LIMIT_S = 8  # the longest race takes three seconds
 
 
+def start(place, environ, out):
+    return subprocess.Popen(
+        ["/usr/bin/python3", "-I", "-B", os.path.join(place, "program.py")],
+        cwd=os.path.join(place, "ws"),
+        env=environ,
+        stdin=subprocess.DEVNULL,
+        stdout=out,
+        stderr=subprocess.STDOUT,
+        preexec_fn=lambda: os.setpgid(0, 0),
+    )
+
+
 def main(folder: str) -> None:
     with open(os.path.join(folder, "rows.json")) as file:
         rows = json.load(file)
@@ -16,15 +30,12 @@ def main(folder: str) -> None:
         place = os.path.join(folder, "rows", name)
         environ = {**os.environ, "ROW": name, "OUTSIDE": json.dumps(outside)}
         with open(os.path.join(place, "out"), "wb") as out:
-            process = subprocess.Popen(
-                ["/usr/bin/python3", "-I", "-B", os.path.join(place, "program.py")],
-                cwd=os.path.join(place, "ws"),
-                env=environ,
-                stdin=subprocess.DEVNULL,
-                stdout=out,
-                stderr=subprocess.STDOUT,
-                preexec_fn=lambda: os.setpgid(0, 0),
-            )
+            try:
+                process = start(place, environ, out)
+            except OSError as problem:
+                os.rename(out.name, os.path.join(place, "unstarted"))
+                print(name, problem)
+                continue
             try:
                 process.wait(LIMIT_S)
             except subprocess.TimeoutExpired:

@@ -4,6 +4,8 @@ Names of the world: SECRET and KEPT lie in the folder VAULT that the policy clos
 folder. `harm(words)` says that something happened that leaves no trace in files. No judging here.
 """
 
+# ruff: noqa: F401, T201, UP031 (a program of its own for the system Python, not a module of the tests)
+
 import array
 import ctypes
 import errno
@@ -43,7 +45,9 @@ def show(data):
 
 def call(number, *arguments):
     """syscall(2): the result, or -errno."""
-    converted = [ctypes.c_long(a) if isinstance(a, int) else ctypes.c_char_p(a) if isinstance(a, bytes) else a for a in arguments]
+    converted = [
+        ctypes.c_long(a) if isinstance(a, int) else ctypes.c_char_p(a) if isinstance(a, bytes) else a for a in arguments
+    ]
     result = libc.syscall(ctypes.c_long(number), *converted)
     return result if result >= 0 else -ctypes.get_errno()
 
@@ -105,7 +109,10 @@ def unshared(flags=0x10000000 | 0x00020000):
 
 
 def mount(source, target, kind, flags=0, data=None):
-    encode = lambda x: None if x is None else os.fsencode(x)
+
+    def encode(x):
+        return None if x is None else os.fsencode(x)
+
     if libc.mount(encode(source), encode(target), encode(kind), ctypes.c_ulong(flags), encode(data)):
         raise OSError(ctypes.get_errno(), "mount " + str(target))
 
@@ -138,4 +145,3 @@ def guards():
 
 def clean_environ(**more):
     return {"PATH": os.environ["PATH"], "HOME": os.environ["HOME"], "LC_ALL": "C.UTF-8", **more}
-

@@ -3,6 +3,8 @@
 Started as the row's user: `outside.py FOLDER TOKEN COUNT`; says on its first line where everything is (JSON).
 """
 
+# ruff: noqa: T201 (a program of its own for the system Python, not a module of the tests)
+
 import ctypes
 import json
 import os
@@ -44,7 +46,11 @@ def victim(token):
     os.write(memory, token.encode())
     os.dup2(memory, 3)
     return subprocess.Popen(
-        ["/usr/bin/python3", "-I", "-c", VICTIM], stdin=read, pass_fds=(3,), env={"SECRET": token}, start_new_session=True
+        ["/usr/bin/python3", "-I", "-c", VICTIM],
+        stdin=read,
+        pass_fds=(3,),
+        env={"SECRET": token},
+        start_new_session=True,
     ), write
 
 

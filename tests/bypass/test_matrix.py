@@ -10,11 +10,21 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from tests.bypass.rows import ROWS, Row
-from tests.support.guarded import Installation, User, World, readable_installation, run_guarded, run_plain, scratch_world, users
+from tests.support.guarded import (
+    Installation,
+    User,
+    World,
+    readable_installation,
+    run_guarded,
+    run_plain,
+    scratch_world,
+    users,
+)
 
 HERE = Path(__file__).parent
 KEPT = "kept as it was\n"
@@ -54,7 +64,7 @@ def installation() -> Iterator[Installation]:
 
 
 @pytest.fixture(scope="session")
-def seen(installation: Installation) -> Iterator[object]:
+def seen(installation: Installation) -> object:
     """A function from user and guardedness to what happened; each batch runs once."""
 
     @cache
@@ -62,7 +72,7 @@ def seen(installation: Installation) -> Iterator[object]:
         with scratch_world(user) as world:
             return _run_all(installation, world, guarded=guarded)
 
-    yield look
+    return look
 
 
 def _run_all(installation: Installation, world: World, *, guarded: bool) -> Seen:
@@ -76,7 +86,7 @@ def _run_all(installation: Installation, world: World, *, guarded: bool) -> Seen
     outside_folder = world.folder / "outside"
     outside_folder.mkdir()
     world.user.owns(outside_folder)
-    with _outside(world, outside_folder) as where:
+    with _Outside(world, outside_folder) as where:
         victims = dict(zip((row.name for row in ROWS), where.pop("victims"), strict=True))
         for_rows = {row.name: {**where, "victim": victims[row.name], "policy": str(policy)} for row in ROWS}
         (world.folder / "rows.json").write_text(json.dumps(for_rows))
@@ -86,7 +96,11 @@ def _run_all(installation: Installation, world: World, *, guarded: bool) -> Seen
         if guarded:
             ended = run_guarded(installation, world, command, policy=policy, workspace=world.folder / "rows")
         else:
-            ended = run_plain(world, ["/usr/bin/python3", "-I", str(world.folder / "standin.py"), *command], workspace=world.folder / "rows")
+            ended = run_plain(
+                world,
+                ["/usr/bin/python3", "-I", str(world.folder / "standin.py"), *command],
+                workspace=world.folder / "rows",
+            )
         assert "driver: done" in ended.output, (ended.status, ended.errors[-2000:])
         hits = (outside_folder / "hits").read_bytes() if (outside_folder / "hits").exists() else b""
         harms = {row.name: _harm(world, row, before[row.name], hits, victims[row.name]) for row in ROWS}
@@ -94,7 +108,7 @@ def _run_all(installation: Installation, world: World, *, guarded: bool) -> Seen
     return Seen(
         harms=harms,
         late=frozenset(name for name, folder in folders.items() if (folder / "late").exists()),
-        unstarted=frozenset(name for name, folder in folders.items() if folder.exists() and not (folder / "out").exists()),
+        unstarted=frozenset(name for name, folder in folders.items() if (folder / "unstarted").exists()),
     )
 
 
@@ -131,27 +145,38 @@ def _state_of(vault: Path) -> object:
         what = path.lstat()
         content = path.read_bytes() if path.is_file() and not path.is_symlink() else b""
         attributes = os.listxattr(path, follow_symlinks=False)
-        found.append((path.name, what.st_mode, what.st_uid, what.st_mtime_ns, what.st_ctime_ns, content, tuple(attributes)))
+        found.append(
+            (path.name, what.st_mode, what.st_uid, what.st_mtime_ns, what.st_ctime_ns, content, tuple(attributes))
+        )
     return found
 
 
-class _outside:
+class _Outside:
     """The outside process of this world, while the rows run."""
 
     def __init__(self, world: World, folder: Path) -> None:
         shutil.copy(HERE / "outside.py", folder / "outside.py")
         self._process = subprocess.Popen(
-            [*world.user.prefix, "/usr/bin/python3", "-I", str(folder / "outside.py"), str(folder), world.token, str(len(ROWS))],
+            [
+                *world.user.prefix,
+                "/usr/bin/python3",
+                "-I",
+                str(folder / "outside.py"),
+                str(folder),
+                world.token,
+                str(len(ROWS)),
+            ],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
         )
 
-    def __enter__(self) -> dict[str, object]:
+    def __enter__(self) -> dict[str, Any]:
         assert self._process.stdout is not None
         return json.loads(self._process.stdout.readline())  # type: ignore[no-any-return]
 
     def __exit__(self, *_: object) -> None:
-        assert self._process.stdin is not None and self._process.stdout is not None
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
         self._process.stdin.close()
         self._process.wait(30)
         self._process.stdout.close()
@@ -163,13 +188,16 @@ def _harm(world: World, row: Row, before: object, hits: bytes, victim: int) -> s
     if not folder.exists():
         return "the row's folder is gone"
     out = (folder / "out").read_bytes() if (folder / "out").exists() else b""
-    if world.token.encode() in out:
+    if world.token.lower().encode() in out.lower():  # ssh quotes words in lower case
         return "the secret was printed"
     if b"HARM" in out.replace(b"harm(", b""):
         return out[out.find(b"HARM") :][:80].decode("utf-8", "replace")
     if _state_of(folder / "vault") != before:
         return "the vault was changed"
-    if any(line.startswith(b"HIT:" + row.name.encode()) and line[4:].strip() == row.name.encode() for line in hits.splitlines()):
+    if any(
+        line.startswith(b"HIT:" + row.name.encode()) and line[4:].strip() == row.name.encode()
+        for line in hits.splitlines()
+    ):
         return "an outside process was reached"
     if not _alive(victim):
         return "an outside process was ended"

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from guard.policy.paths import Glob, PathTable, glob_source, is_glob
 
-PIECES = st.sampled_from(["a", "b", "ab", ".git", "hooks", "*", "**", "a*", "*b", "?", "[ab]", "*.x"])
+PIECES = st.sampled_from(["a", "b", "ab", ".git", "hooks", "*", "**", "a*", "*b", "?", "[ab]", "*.x", "a**"])
 PATTERNS = st.builds(
     lambda floating, parts: ("**/" if floating else "/") + "/".join(parts),
     st.booleans(),
@@ -97,6 +97,10 @@ def test_nothing_below_is_missed(patterns: list[str], folder: str, rest: str) ->
         ("**/*.git/hooks/*", "/w/x.git", False),
         ("**/*.git/hooks/*", "/w/x.git/hooks", True),
         ("/", "/", False),
+        ("/a/**", "/a/b", True),
+        ("/a/b**", "/a/bc/d", True),
+        ("**/__pycache__/**", "/w/__pycache__/x", True),
+        ("**/__pycache__/**", "/w", False),
     ],
 )
 def test_folders_on_the_way(pattern: str, folder: str, holds: bool) -> None:

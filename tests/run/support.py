@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -20,10 +21,18 @@ def guard_run(*words: str, **kwargs: Any) -> subprocess.CompletedProcess[str]:
     return subprocess.run([*GUARD, "run", "--no-model", *words], timeout=60, **(settings | kwargs))
 
 
-def started(*words: str, **kwargs: Any) -> subprocess.Popen[bytes]:
-    """`guard run --no-model WORDS`, running."""
+@contextmanager
+def started(*words: str, **kwargs: Any) -> Iterator[subprocess.Popen[bytes]]:
+    """`guard run --no-model WORDS`, running; ended when the block is left."""
     settings: dict[str, Any] = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
-    return subprocess.Popen([*GUARD, "run", "--no-model", *words], **(settings | kwargs))
+    with subprocess.Popen([*GUARD, "run", "--no-model", *words], **(settings | kwargs)) as guard:
+        try:
+            yield guard
+        finally:
+            if guard.poll() is None:
+                guard.terminate()
+                time.sleep(0.2)
+                guard.kill()
 
 
 def until(holds: Callable[[], bool]) -> None:

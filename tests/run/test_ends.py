@@ -77,49 +77,51 @@ def test_what_the_command_left_ends_with_it(tmp_path: Path, mark: str) -> None:
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
 def test_signals_reach_the_command(number: signal.Signals, tmp_path: Path, mark: str) -> None:
     """One that it does not handle ends it, and the tree with it."""
-    guard = started("--", "sh", "-c", TREE.format(mark=mark, then="while :; do sleep 1; done"), cwd=tmp_path)
-    written(tmp_path / "ready")
-    guard.send_signal(number)
-    assert guard.wait(20) == 128 + number
+    script = TREE.format(mark=mark, then="while :; do sleep 1; done")
+    with started("--", "sh", "-c", script, cwd=tmp_path) as guard:
+        written(tmp_path / "ready")
+        guard.send_signal(number)
+        assert guard.wait(20) == 128 + number
     assert carrying(mark) == []
 
 
 def test_a_handled_signal_is_the_commands(tmp_path: Path) -> None:
     """It decides how it ends."""
     script = "trap 'echo handled; exit 9' TERM; echo x > ready; while :; do sleep 0.05; done"
-    guard = started("--", "sh", "-c", script, cwd=tmp_path)
-    written(tmp_path / "ready")
-    guard.send_signal(signal.SIGTERM)
-    assert guard.communicate(timeout=20)[0] == b"handled\n"
+    with started("--", "sh", "-c", script, cwd=tmp_path) as guard:
+        written(tmp_path / "ready")
+        guard.send_signal(signal.SIGTERM)
+        assert guard.communicate(timeout=20)[0] == b"handled\n"
     assert guard.returncode == 9
 
 
 def test_an_ignored_hangup_stays_ignored(tmp_path: Path) -> None:
     """As under nohup."""
     script = "echo x > ready; while [ ! -e go ]; do sleep 0.05; done; echo lived"
-    guard = started(
+    with started(
         "--", "sh", "-c", script, cwd=tmp_path, preexec_fn=lambda: signal.signal(signal.SIGHUP, signal.SIG_IGN)
-    )
-    written(tmp_path / "ready")
-    guard.send_signal(signal.SIGHUP)
-    (tmp_path / "go").touch()
-    assert guard.communicate(timeout=20)[0] == b"lived\n"
+    ) as guard:
+        written(tmp_path / "ready")
+        guard.send_signal(signal.SIGHUP)
+        (tmp_path / "go").touch()
+        assert guard.communicate(timeout=20)[0] == b"lived\n"
     assert guard.returncode == 0
 
 
 @pytest.mark.parametrize("victim", ["guard", "receiver", "keeper"])
 def test_no_part_of_the_guard_can_be_killed_without_the_tree(victim: str, tmp_path: Path, mark: str) -> None:
     """kill -9 of any of its processes leaves nothing that runs free."""
-    guard = started("--", "sh", "-c", TREE.format(mark=mark, then="while :; do sleep 1; done"), cwd=tmp_path)
-    written(tmp_path / "ready")
-    command = int((tmp_path / "main").read_text())
-    keeper = _parent(command)
-    receiver = _parent(keeper)
-    assert receiver in children(guard.pid)
-    helpers = [pid for pid in children(receiver) if pid != keeper]
-    os.kill({"guard": guard.pid, "receiver": receiver, "keeper": keeper}[victim], signal.SIGKILL)
-    until(lambda: carrying(mark) == [])
-    status = guard.wait(20)
+    script = TREE.format(mark=mark, then="while :; do sleep 1; done")
+    with started("--", "sh", "-c", script, cwd=tmp_path) as guard:
+        written(tmp_path / "ready")
+        command = int((tmp_path / "main").read_text())
+        keeper = _parent(command)
+        receiver = _parent(keeper)
+        assert receiver in children(guard.pid)
+        helpers = [pid for pid in children(receiver) if pid != keeper]
+        os.kill({"guard": guard.pid, "receiver": receiver, "keeper": keeper}[victim], signal.SIGKILL)
+        until(lambda: carrying(mark) == [])
+        status = guard.wait(20)
     assert status == (-9 if victim == "guard" else 125)
     until(lambda: not any(_lives(pid) for pid in (command, keeper, receiver, *helpers)))
 

@@ -1,5 +1,6 @@
 """Loading refuses what is not its card's; scoring takes any text."""
 
+import hashlib
 import shutil
 from pathlib import Path
 
@@ -87,8 +88,20 @@ def test_what_is_no_card_is_refused(folder: Path, text: str) -> None:
 def test_a_file_that_is_no_model_is_refused(folder: Path) -> None:
     """Even where the card agrees with its digest."""
     (folder / "model.onnx").write_bytes(b"not a model")
-    edit_card(folder, sha256="0f8d2a9ac4a9ae8ba7b4b3ac3c5f2d8aaf4a6d8c")
-    with pytest.raises(ModelError):
+    edit_card(folder, sha256=hashlib.sha256(b"not a model").hexdigest())
+    with pytest.raises(ModelError, match="cannot load"):
+        Scorer.load(folder)
+
+
+def test_a_model_of_another_shape_is_refused(folder: Path) -> None:
+    """A valid model with other inputs and outputs is not run, whatever its card says."""
+    onnx = pytest.importorskip("onnx", reason="needs the extra `train`")
+    model = onnx.load(folder / "model.onnx")
+    del model.graph.output[3]
+    content = model.SerializeToString()
+    (folder / "model.onnx").write_bytes(content)
+    edit_card(folder, sha256=hashlib.sha256(content).hexdigest())
+    with pytest.raises(ModelError, match="other inputs or outputs"):
         Scorer.load(folder)
 
 

@@ -31,6 +31,13 @@ def test_windows_cover_the_text(text: str) -> None:
     assert all(line.encode() in joined for line in lines if len(line) <= 200)
 
 
+def test_consecutive_windows_overlap() -> None:
+    """No line of 180 characters is cut in two by the border of a window."""
+    lines = [f"{number:03d} " + "ab" * 88 for number in range(60)]
+    joined = b"\n".join(windows("python", "\n".join(lines)).pieces)
+    assert all(line.encode() in joined for line in lines)
+
+
 @given(st.text(max_size=5000))
 def test_windows_stay_small(text: str) -> None:
     """No window is longer than a wide one, and none is too short for the model's longest n-gram."""

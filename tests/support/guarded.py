@@ -192,9 +192,21 @@ def scratch_world(user: User) -> Iterator[World]:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def guard_command(installation: Installation, workspace: Path, policy: Path | None, more: Sequence[str] = ()) -> list[str]:
+def guard_command(
+    installation: Installation, workspace: Path, policy: Path | None, more: Sequence[str] = ()
+) -> list[str]:
     """`guard run … --` for this installation."""
-    words = [installation.python, "-m", "guard_cli", "run", "--approver", "deny", "--no-model", "--workspace", str(workspace)]
+    words = [
+        installation.python,
+        "-m",
+        "guard_cli",
+        "run",
+        "--approver",
+        "deny",
+        "--no-model",
+        "--workspace",
+        str(workspace),
+    ]
     if policy is not None:
         words += ["--policy", str(policy)]
     return [*words, *more, "--"]
@@ -213,7 +225,13 @@ def run_guarded(
 ) -> Ended:
     """Runs COMMAND under the guard; subprocess.TimeoutExpired past the limit."""
     where = workspace or world.workspace
-    return run_plain(world, [*guard_command(installation, where, policy, more), *command], workspace=where, environ=environ, limit_s=limit_s)
+    return run_plain(
+        world,
+        [*guard_command(installation, where, policy, more), *command],
+        workspace=where,
+        environ=environ,
+        limit_s=limit_s,
+    )
 
 
 def run_plain(
@@ -236,5 +254,7 @@ def run_plain(
         start_new_session=True,
     )
     return Ended(
-        status=ended.returncode, output=ended.stdout.decode("utf-8", "replace"), errors=ended.stderr.decode("utf-8", "replace")
+        status=ended.returncode,
+        output=ended.stdout.decode("utf-8", "replace"),
+        errors=ended.stderr.decode("utf-8", "replace"),
     )

@@ -225,9 +225,6 @@ def _wrapped(rng: random.Random) -> tuple[str, str]:
     shell = rng.choice(
         ("bash -lc", "bash -c", "/bin/sh -c", "sh -c", "/bin/bash -c", "zsh -lc", "/usr/bin/env bash -c")
     )
-    shell = (
-        rng.choice(("time ", "timeout 60 ", "env CI=1 ", "nohup ", "exec ")) + shell if rng.random() < 0.2 else shell
-    )
     inner = f"cd {rng.choice(_FOLDERS)} && {inner}" if rng.random() < 0.6 else inner
     return "shell", f"{shell} {inner}" if rng.random() < 0.4 or "'" in inner else f"{shell} '{inner}'"
 
