@@ -229,6 +229,7 @@ class _Session:
                 self.terminal.close()
 
     def _run(self, make_asker: Callable[[Terminal], Asker]) -> int:
+        kernel.be_subreaper()  # should the keeper be killed, its orphans come here
         lifeline_read, lifeline_write = os.pipe2(os.O_CLOEXEC)
         report_read, report_write = os.pipe2(os.O_CLOEXEC)
         ours, theirs = socket.socketpair()
@@ -255,9 +256,10 @@ class _Session:
         gc.enable()
         loop = _Loop(self, ours, report_read)
         loop.run()
-        _end(
-            receiver, _END_S
-        )  # it ends by itself when the last task of the tree is gone, and writes the end of the evidence
+        if self.status is None:
+            keeper.end_tree(spare=receiver)
+        # the receiver ends by itself when the last task of the tree is gone, and writes the end of the evidence
+        _end(receiver, _END_S)
         os.close(lifeline_write)
         ours.close()
         return self._exit_status()

@@ -24,6 +24,7 @@ from guard.intercept.tasks import Task
 
 O_TMPFILE: Final = 0o20200000
 _TTY_MAJORS: Final = frozenset((4, *range(136, 144)))
+_MAPS: Final = frozenset((b"uid_map", b"gid_map", b"setgroups", b"projid_map"))  # user_namespaces(7)
 _DEV_TTY = (5, 0)
 # Entries of /proc/PID that show or change more of another process than its name and state, proc(5)
 _PRIVATE_ENTRIES: Final = frozenset(
@@ -100,7 +101,7 @@ class Files:
         """openat2(2): its flags lie in memory, so it is never continued; O_PATH and unusual resolve flags get ENOSYS, and programs fall back."""
         if size < 24:
             raise OSError(errno.EINVAL, "open_how too small")
-        data = task.read(how, min(size, 4096))
+        data = task.exactly(how, min(size, 4096))
         flags, mode, resolve = struct.unpack_from("=QQQ", data)
         if any(data[24:]):
             raise OSError(errno.E2BIG, "unknown fields")
@@ -131,7 +132,8 @@ class Files:
             if number[0] in _TTY_MAJORS and not flags & os.O_NOCTTY and self._acquires(task):
                 return CONTINUED
         self._judge_open(task, found.name, flags)
-        if found.name.startswith(b"/proc/%d/" % task.tgid):
+        own = (b"/proc/%d/" % task.tgid, *(FOREIGN_PROC + b"/%d/" % number for number in task.status().groups[1:]))
+        if found.name.startswith(own):
             return self._own_procfs(task, found, flags)
         if stat.S_ISFIFO(found.mode) and not flags & os.O_NONBLOCK and flags & os.O_ACCMODE != os.O_RDWR:
             return Later(os.dup(found.descriptor), _ours(flags))
@@ -142,6 +144,12 @@ class Files:
         """A process's own entries: opened as the guard's user where that is the caller's, for the caller's namespace may have taken every
         capability; else by a thread that becomes the caller.
         """
+        if (
+            os.path.basename(found.name) in _MAPS
+            and flags & os.O_ACCMODE != os.O_RDONLY
+            and self.paths.in_own_user_namespace(task)
+        ):
+            return Give(self.identity.opened_inside(task, found.descriptor, _ours(flags)), bool(flags & os.O_CLOEXEC))
         persona, own = task.status().persona, self.identity.own
         if (persona.uid, persona.gid) != (own.uid, own.gid):
             return Later(os.dup(found.descriptor), _ours(flags), become=True)
@@ -169,8 +177,8 @@ class Files:
         if len(parts) < 3 or not parts[1].isdigit():
             return False
         entry = parts[4] if parts[2] == "task" and len(parts) > 4 else parts[2]
-        own = task.status().inner_tgid if foreign else task.tgid
-        if entry not in _PRIVATE_ENTRIES or int(parts[1]) == own:
+        own = task.status().groups[1:] if foreign else (task.tgid,)
+        if entry not in _PRIVATE_ENTRIES or int(parts[1]) in own:
             return False
         # numbers of a procfs that the caller mounted cannot be compared with the guard's: they may be anybody
         target = "outside" if foreign else self.whose(int(parts[1]))
@@ -332,6 +340,7 @@ class Files:
 
     def link(self, task: Task, old_fd: int, old: bytes, new_fd: int, new: bytes, flags: int) -> int:
         """link(2), linkat(2), also of an unnamed file (AT_EMPTY_PATH, or through /proc/self/fd)."""
+        _only(flags, kernel.AT_EMPTY_PATH | kernel.AT_SYMLINK_FOLLOW)
         if not old and flags & kernel.AT_EMPTY_PATH:
             found = self.paths.of_descriptor(task, old_fd)
         else:
@@ -406,12 +415,12 @@ class Files:
 
     def chmod(self, task: Task, dirfd: int, path: bytes | None, mode: int, flags: int = 0) -> int:
         """chmod(2), fchmod(2) (`path` None), fchmodat(2), fchmodat2 (6.6)."""
-        if flags & kernel.AT_SYMLINK_NOFOLLOW:
-            raise OSError(errno.EOPNOTSUPP, "mode of a symlink")
+        _only(flags, kernel.AT_EMPTY_PATH | kernel.AT_SYMLINK_NOFOLLOW)
         return self._attribute(task, dirfd, path, flags, lambda name: os.chmod(name, mode & 0o7777))
 
     def chown(self, task: Task, dirfd: int, path: bytes | None, uid: int, gid: int, flags: int = 0) -> int:
         """chown(2), lchown(2), fchown(2) (`path` None), fchownat(2)."""
+        _only(flags, kernel.AT_EMPTY_PATH | kernel.AT_SYMLINK_NOFOLLOW)
         return self._attribute(task, dirfd, path, flags, lambda name: os.chown(name, _signed(uid), _signed(gid)))
 
     def truncate(self, task: Task, path: bytes, length: int) -> int:
@@ -420,6 +429,7 @@ class Files:
 
     def times(self, task: Task, dirfd: int, path: bytes | None, times: bytes | None, flags: int = 0) -> int:
         """utime(2) and its kin; `times` are two struct timespec as utimensat(2) takes them, None for now."""
+        _only(flags, kernel.AT_EMPTY_PATH | kernel.AT_SYMLINK_NOFOLLOW)
         number = 280 if kernel.MACHINE == "x86_64" else 88
 
         def set_times(name: str) -> None:
@@ -487,6 +497,12 @@ def _ours(flags: int) -> int:
     """The flags of the guard's own open of an object already found."""
     drop = os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | 0o100000  # O_LARGEFILE is implied
     return (flags & ~drop & 0x7FFFFFFF) | os.O_CLOEXEC | os.O_NOCTTY
+
+
+def _only(flags: int, known: int) -> None:
+    """EINVAL for flags that the call does not have, before anything is looked at."""
+    if flags & ~known:
+        raise OSError(errno.EINVAL, "flags")
 
 
 def _signed(identity: int) -> int:

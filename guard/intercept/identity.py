@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import errno
 import os
+import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Final
+from typing import Final, NoReturn
 
 from guard.intercept import kernel
 from guard.intercept.tasks import Persona, Task
@@ -29,16 +30,22 @@ class Identity:
         own.close()
         self._user_namespace = os.stat("/proc/self/ns/user").st_ino
         self._umask = os.umask(0o077)
+        self._taken = False
+
+    def differs(self, task: Task, *, namespaces_moved: bool) -> bool:
+        """Whether `of` would switch anything for this caller."""
+        return not self._same_for_files(self._effective(task, namespaces_moved))
 
     @contextmanager
     def of(self, task: Task, *, namespaces_moved: bool) -> Iterator[None]:
         """Inside, this thread opens, creates and owns as the caller; raises OSError EPERM where that identity cannot be taken."""
         persona = self._effective(task, namespaces_moved)
-        if persona == self.own or self._same_for_files(persona):
+        if self._taken or self._same_for_files(persona):
             yield
             return
         if self.own.uid != 0:
             raise OSError(errno.EPERM, "the caller's identity cannot be taken")
+        self._taken = True
         try:
             kernel.set_thread_groups(persona.groups)
             kernel.set_thread_fs_user(persona.uid, persona.gid)
@@ -46,10 +53,33 @@ class Identity:
             kernel.set_thread_capabilities(kept | (persona.capabilities & _FILE_CAPABILITIES), self.own.capabilities)
             yield
         finally:
+            self._taken = False
             kernel.set_thread_capabilities(self.own.capabilities, self.own.capabilities)
             kernel.set_thread_fs_user(self.own.uid, self.own.gid)
             kernel.set_thread_groups(self.own.groups)
             kernel.set_thread_capabilities(self.own.capabilities, self.own.capabilities)
+
+    def opened_inside(self, task: Task, handle: int, flags: int) -> int:
+        """Opens the object of this O_PATH handle from inside the caller's user namespace: the kernel wants the opener of a `uid_map` there.
+
+        A child does it, for only a process with one thread can enter a user namespace (setns(2)); it closes everything else at once.
+        """
+        ours, theirs = socket.socketpair()
+        persona = task.status().persona
+        namespace = os.open("ns/user", os.O_RDONLY | os.O_CLOEXEC, dir_fd=task.folder)
+        child = os.fork()
+        if child == 0:
+            _serve_inside(theirs, namespace, handle, flags, persona if persona.uid != self.own.uid else None)
+        theirs.close()
+        os.close(namespace)
+        try:
+            _, descriptors, _, _ = socket.recv_fds(ours, 1, 1)
+        finally:
+            ours.close()
+            os.waitpid(child, 0)
+        if not descriptors:
+            raise PermissionError(errno.EPERM, "the caller's user namespace cannot be entered")
+        return descriptors[0]
 
     def take_umask(self, task: Task) -> None:
         """The caller's umask becomes the guard's for the next creation, so that default ACLs decide as natively (umask(2))."""
@@ -67,10 +97,27 @@ class Identity:
 
     def _same_for_files(self, persona: Persona) -> bool:
         own = self.own
+        if persona == own:
+            return True
         if own.uid != 0:
             return persona.uid == own.uid and persona.gid == own.gid
         same_capabilities = not (persona.capabilities ^ own.capabilities) & _FILE_CAPABILITIES
         return (persona.uid, persona.gid, persona.groups) == (own.uid, own.gid, own.groups) and same_capabilities
+
+
+def _serve_inside(answer: socket.socket, namespace: int, handle: int, flags: int, persona: Persona | None) -> NoReturn:
+    try:
+        kept = sorted((answer.fileno(), namespace, handle))
+        at = 0
+        for descriptor in (*kept, 65536):
+            os.closerange(at, descriptor)
+            at = descriptor + 1
+        if persona is not None:
+            become(persona)
+        os.setns(namespace, os.CLONE_NEWUSER)
+        socket.send_fds(answer, [b"O"], [os.open(f"/proc/self/fd/{handle}", flags)])
+    finally:
+        os._exit(0)
 
 
 def become(persona: Persona) -> None:

@@ -123,12 +123,14 @@ def _watch(agent: int, report: int, wake: int, lifelines: tuple[int, ...]) -> in
                 return status
 
 
-def end_tree() -> None:
-    """Stops, kills and reaps every descendant of this subreaper, until there is none."""
+def end_tree(spare: int = 0) -> None:
+    """Stops, kills and reaps every descendant of this subreaper, until there is none but `spare`, which is left to end by itself."""
     for _ in range(_PASSES):
         if _reaped():
             return
-        members = _descendants(os.getpid())
+        members = [pid for pid in _descendants(os.getpid()) if pid != spare]
+        if spare and not members:
+            return
         for number in (signal.SIGSTOP, signal.SIGKILL):
             for pid in members:
                 try:

@@ -16,7 +16,8 @@ from dataclasses import dataclass
 from typing import Final
 
 from guard.intercept import kernel
-from guard.intercept.tasks import Task
+from guard.intercept.identity import Identity
+from guard.intercept.tasks import Task, start_time
 
 _MOST_LINKS: Final = 40  # MAXSYMLINKS, linux/namei.h
 _ODD: Final = (b"/proc/", b"/dev/fd", b"/dev/std", b"/dev/tty")  # where the guard's own view is not the caller's
@@ -77,8 +78,9 @@ class Paths:
     `through_other(task, pid, entry)` is called before a magic link of another process is followed; it raises to refuse.
     """
 
-    def __init__(self, through_other: ThroughOther) -> None:
+    def __init__(self, through_other: ThroughOther, identity: Identity) -> None:
         self._through_other = through_other
+        self._identity = identity
         self._root = os.open("/", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
         self._own = os.open("/proc/self/fd", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
         self._proc_device = os.stat("/proc").st_dev
@@ -115,6 +117,11 @@ class Paths:
             "ns/mnt", dir_fd=task.folder
         ).st_ino != self._mount_namespace
 
+    @staticmethod
+    def in_own_user_namespace(task: Task) -> bool:
+        """Whether the caller left the guard's user namespace."""
+        return os.stat("ns/user", dir_fd=task.folder).st_ino != os.stat("/proc/self/ns/user").st_ino
+
     def _host_name(self, task: Task, descriptor: int, name: bytes) -> bytes:
         """The guard's own name of an object seen through the caller's mounts (bind mounts undone), or a name under PRIVATE."""
         with open(f"/proc/self/fdinfo/{descriptor}", "rb") as info:
@@ -124,8 +131,9 @@ class Paths:
         if any(row.number == mount for row in own):
             return name
         theirs = next((row for row in _mounts(task.file("mountinfo")) if row.number == mount), None)
-        if theirs is None:
-            return UNNAMED + name
+        if theirs is None:  # through a descriptor from a mount namespace that the caller has left
+            in_proc = _is_procfs(descriptor) and b"/proc/" in name
+            return FOREIGN_PROC + name[name.index(b"/proc/") + 5 :] if in_proc else UNNAMED + name
         rest = name[len(theirs.point) :] if theirs.point != b"/" else name
         inside = _join(theirs.root, rest)
         best = max(
@@ -149,6 +157,14 @@ class Paths:
         """
         if not path:
             raise FileNotFoundError(errno.ENOENT, "empty path")
+        if self._identity.differs(task, namespaces_moved=self.namespaces_moved):
+            with self._identity.of(
+                task, namespaces_moved=self.namespaces_moved
+            ):  # whoever may not search a folder finds nothing in it
+                return self._find(task, dirfd, path, follow, to_make)
+        return self._find(task, dirfd, path, follow, to_make)
+
+    def _find(self, task: Task, dirfd: int, path: bytes, follow: bool, to_make: bool) -> Found:
         if not self.is_foreign(task) and not path.startswith(_ODD):
             try:
                 found = self._quick(task, dirfd, path, follow)
@@ -303,10 +319,26 @@ class _Walk:
         parts.extend(reversed([p for p in target.split(b"/") if p]))
 
     def _own_folder(self, part: bytes) -> list[bytes]:
+        """What `self` and `thread-self` mean to the caller in this procfs, which numbers processes as the pid namespace it belongs to does."""
         status = self.task.status()
-        ours = os.fstat(self.here).st_dev == self.paths._proc_device
-        group, thread = (status.tgid, self.task.tid) if ours else (status.inner_tgid, status.inner_tid)
+        level = 0 if os.fstat(self.here).st_dev == self.paths._proc_device else self._level(status.groups)
+        group, thread = status.groups[level], status.threads[level]
         return [b"%d" % group] if part == b"self" else [b"%d" % group, b"task", b"%d" % thread]
+
+    def _level(self, groups: tuple[int, ...]) -> int:
+        """Which of the caller's numbers names it in this procfs: the one under which its own start time stands (proc_pid_stat(5), field 22)."""
+        started = start_time(self.task.file("stat"))
+        for level in reversed(range(len(groups))):
+            try:
+                descriptor = os.open(f"{groups[level]}/stat", os.O_RDONLY | os.O_CLOEXEC, dir_fd=self.here)
+            except OSError:
+                continue
+            try:
+                if start_time(os.read(descriptor, 4096)) == started:
+                    return level
+            finally:
+                os.close(descriptor)
+        raise FileNotFoundError(errno.ENOENT, "not in this procfs")
 
     def _is_magic(self, part: bytes) -> bool:
         try:
@@ -333,7 +365,7 @@ class _Walk:
         number = int(numbers[0])
         if os.fstat(self.here).st_dev == self.paths._proc_device:
             return number, entry
-        return (self.task.tgid if number == self.task.status().inner_tgid else -1), entry
+        return (self.task.tgid if number in self.task.status().groups[1:] else -1), entry
 
 
 def _is_procfs(descriptor: int) -> bool:

@@ -103,8 +103,8 @@ class Receiver:
         self.parked: dict[int, Parked] = {}
         self.expected: dict[int, _Expected] = {}  # by process: the image that an exec must have produced
         self.lineage = Lineage(setup.keeper)
-        self.paths = Paths(self._through_other)
         self.identity = Identity()
+        self.paths = Paths(self._through_other, self.identity)
         self.programs = Programs(self.paths)
         self.bench = Bench(
             matcher=setup.matcher,
@@ -124,6 +124,9 @@ class Receiver:
         self.handlers = _handlers(self)
         self.from_runtime = wire.Reader()
         self.started = False
+        self.settling: dict[
+            int, int
+        ] = {}  # threads whose umask call was let through and may not have run yet, with their process
         self._looks: list[tuple[float, int, int]] = []  # when, which process, how often again
         self._response = bytearray(kernel.RESPONSE.size)
         self._added = bytearray(kernel.ADDED.size)
@@ -201,6 +204,8 @@ class Receiver:
         """One call from beginning to end; every way out of here is a reply, or the call is parked."""
         try:
             task = self._task(tid)
+            if self.settling and tid in self.settling:
+                self.forget_group(self.settling.pop(tid))
             if self.expected and not self._verified(task, id_, number, arguments):
                 return
             handler = self.handlers.get(number)
@@ -239,6 +244,12 @@ class Receiver:
                 self._reply(id_, done)
             else:
                 self._reply(id_, 0, value=done)
+
+    def forget_group(self, group: int) -> None:
+        """Identity and umask of a process's threads are asked for again."""
+        for task in self.tasks.values():
+            if task.may_be_of(group):
+                task.forget_identity()
 
     def _task(self, tid: int) -> Task:
         task = self.tasks.get(tid)
@@ -439,7 +450,7 @@ class Receiver:
         self._looks.append((time.monotonic() + _LOOK_S, task.tgid, 3))
         group = task.tgid
         for other in list(self.tasks.values()):
-            if other.tid == task.tid or other.tgid == group:
+            if other.may_be_of(group):
                 other.forget_memory()
                 other.forget_identity()
 
@@ -632,7 +643,7 @@ class Receiver:
         """A call that names a process in a register."""
         pid = pid & 0xFFFFFFFF
         signed = pid - (1 << 32) if pid & 0x80000000 else pid
-        if task.status().inner_tid != task.tid:
+        if len(task.status().threads) > 1:
             return CONTINUED  # numbers of an inner pid namespace mean processes of the tree alone
         if signed in (0, task.tgid, task.tid):
             return CONTINUED
@@ -640,7 +651,10 @@ class Receiver:
             raise PermissionError(
                 errno.EPERM, "a signal to every process would reach the guard and the rest of the machine"
             )
-        target = self._whose(kernel.thread_group(signed)) if signed > 0 else self._whose_group(-signed)
+        try:
+            target = self._whose(kernel.thread_group(signed)) if signed > 0 else self._whose_group(-signed)
+        except FileNotFoundError as problem:
+            raise ProcessLookupError(errno.ESRCH, "no such process") from problem
         if target == "tree" and op == "signal":
             return CONTINUED
         self.bench.judge(task, SystemAction(op=op, target=target))
@@ -658,7 +672,7 @@ class Receiver:
 
     def _system(self, op: str, *, moves: bool = False) -> Handler:
         def handler(task: Task, _: Arguments) -> Done:
-            inside = self.paths.namespaces_moved and _in_own_namespace(task)
+            inside = self.paths.namespaces_moved and self.paths.in_own_user_namespace(task)
             self.bench.judge(task, SystemAction(op=op, target="namespace" if inside else "machine"))
             if moves:
                 self.paths.namespaces_moved = True
@@ -666,11 +680,6 @@ class Receiver:
             return CONTINUED
 
         return handler
-
-
-def _in_own_namespace(task: Task) -> bool:
-    """Whether the caller left the guard's user namespace: what it mounts or changes there is its own."""
-    return os.stat("ns/user", dir_fd=task.folder).st_ino != os.stat("/proc/self/ns/user").st_ino
 
 
 def _with_actor(action: NetworkAction, bench: Bench, task: Task) -> NetworkAction:
@@ -732,7 +741,7 @@ def _file_handlers(r: Receiver) -> dict[str, Handler]:
         "utimes": lambda t, a: f.times(t, here, text(t, a[0]), _microseconds(t, a[1])),
         "futimesat": lambda t, a: f.times(t, _fd(a[0]), text(t, a[1]) if a[1] else None, _microseconds(t, a[2])),
         "utimensat": lambda t, a: f.times(
-            t, _fd(a[0]), text(t, a[1]) if a[1] else None, t.read(a[2], 32) if a[2] else None, _int(a[3])
+            t, _fd(a[0]), text(t, a[1]) if a[1] else None, t.exactly(a[2], 32) if a[2] else None, _int(a[3])
         ),
         "setxattr": lambda t, a: f.set_xattr(
             t, here, text(t, a[0]), t.string(a[1], 256), _value(t, a[2], a[3]), _int(a[4]), 0
@@ -769,10 +778,10 @@ def _socket_handlers(r: Receiver) -> dict[str, Handler]:
 
 
 def _process_handlers(r: Receiver) -> dict[str, Handler]:
-    def umask(task: Task, a: Arguments) -> Done:
-        for other in r.tasks.values():
-            if other.tgid == task.tgid:
-                other.set_umask(a[0])
+    def umask(task: Task, _: Arguments) -> Done:
+        # shared by the threads of a process unless one took its own (unshare CLONE_FS): forgotten now, and again when the call has run
+        r.forget_group(task.tgid)
+        r.settling[task.tid] = task.tgid
         return CONTINUED
 
     def credentials(task: Task, _: Arguments) -> Done:
@@ -844,7 +853,7 @@ def _system_handlers(r: Receiver) -> dict[str, Handler]:
     def unshared(task: Task, flags: int) -> Done:
         if flags:
             op = "unshare_user" if flags & 0x10000000 else "unshare"
-            inside = r.paths.namespaces_moved and _in_own_namespace(task)
+            inside = r.paths.namespaces_moved and r.paths.in_own_user_namespace(task)
             r.bench.judge(
                 task, SystemAction(op=op, target="namespace" if inside or op == "unshare_user" else "machine")
             )
@@ -906,17 +915,14 @@ def _long(value: int) -> int:
 def _value(task: Task, address: int, size: int) -> bytes:
     if size > 65536:  # XATTR_SIZE_MAX
         raise OSError(errno.E2BIG, "value too long")
-    data = b""
-    while len(data) < size:
-        data += task.read(address + len(data), size - len(data))
-    return data
+    return task.exactly(address, size)
 
 
 def _seconds(task: Task, address: int) -> bytes | None:
     """struct utimbuf as two struct timespec."""
     if not address:
         return None
-    access, change = struct.unpack("=qq", task.read(address, 16))
+    access, change = struct.unpack("=qq", task.exactly(address, 16))
     return struct.pack("=qqqq", access, 0, change, 0)
 
 
@@ -924,7 +930,7 @@ def _microseconds(task: Task, address: int) -> bytes | None:
     """Two struct timeval as two struct timespec; EINVAL for microseconds out of range, as natively."""
     if not address:
         return None
-    s1, u1, s2, u2 = struct.unpack("=qqqq", task.read(address, 32))
+    s1, u1, s2, u2 = struct.unpack("=qqqq", task.exactly(address, 32))
     if not (0 <= u1 < 1_000_000 and 0 <= u2 < 1_000_000):
         raise OSError(errno.EINVAL, "microseconds")
     return struct.pack("=qqqq", s1, u1 * 1000, s2, u2 * 1000)

@@ -341,7 +341,7 @@ class Sockets:
                 return CONTINUED  # the address is ignored (stream) or names the kernel (netlink route)
             if size > _DATAGRAM_LIMIT:
                 raise OSError(errno.EMSGSIZE, "datagram too long")
-            payload = _whole(task, data, size)
+            payload = task.exactly(data, size)
             return self._send(
                 task, copy, [payload], b"", flags, read_address(task, pointer, length) if pointer else None
             )
@@ -391,20 +391,20 @@ class Sockets:
 
     def _message(self, task: Task, copy: int, header: int, flags: int) -> int:
         name, name_size, _, vectors, vector_count, control, control_size, _ = struct.unpack(
-            "=QIIQQQQI", _whole(task, header, 52)
+            "=QIIQQQQI", task.exactly(header, 52)
         )
         if vector_count > 1024:
             raise OSError(errno.EMSGSIZE, "too many pieces")
-        table = _whole(task, vectors, 16 * vector_count)
+        table = task.exactly(vectors, 16 * vector_count)
         pieces = []
         total = 0
         for place, size in struct.iter_unpack("=QQ", table):
             total += size
             if total > _DATAGRAM_LIMIT:
                 raise OSError(errno.EMSGSIZE, "datagram too long")
-            pieces.append(_whole(task, place, size))
+            pieces.append(task.exactly(place, size))
         address = read_address(task, name, name_size) if name and name_size else None
-        ancillary = _whole(task, control, control_size) if control and 0 < control_size <= 4096 else b""
+        ancillary = task.exactly(control, control_size) if control and 0 < control_size <= 4096 else b""
         return self._send(task, copy, pieces, ancillary, flags, address)
 
     def _send(
@@ -554,14 +554,6 @@ def _unix_inodes(path: bytes) -> set[int]:
     shown = path.replace(b"\0", b"@")
     with open("/proc/net/unix", "rb") as table:
         return {int(parts[6]) for line in table if len(parts := line.split(None, 7)) == 8 and parts[7].strip() == shown}
-
-
-def _whole(task: Task, pointer: int, size: int) -> bytes:
-    """Exactly this many bytes of the caller's memory; EFAULT where they are not there."""
-    data = b""
-    while len(data) < size:
-        data += task.read(pointer + len(data), size - len(data))
-    return data
 
 
 def _write(task: Task, pointer: int, data: bytes) -> None:

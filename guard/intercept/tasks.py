@@ -37,15 +37,15 @@ class Status:
     parent: int
     umask: int
     persona: Persona
-    inner_tid: int  # the number in the innermost pid namespace
-    inner_tgid: int
+    threads: tuple[int, ...]  # the thread's numbers, from the guard's pid namespace to the innermost one
+    groups: tuple[int, ...]  # likewise the process's
     pending: int  # signals that wait and are neither blocked nor ignored (bit mask)
 
 
 class Task:
     """One thread of the tree. Attributes that are None have not been asked for, or were forgotten because they may have changed."""
 
-    __slots__ = ("tid", "folder", "_memory", "_status")
+    __slots__ = ("tid", "folder", "_group", "_memory", "_status")
 
     def __init__(self, tid: int) -> None:
         self.tid = tid
@@ -55,6 +55,7 @@ class Task:
             raise Gone from problem
         self._memory = -1
         self._status: Status | None = None
+        self._group = 0  # the process, once it was asked for; a thread never changes it
 
     def close(self) -> None:
         """Lets go of the descriptors; the task object must not be used afterwards."""
@@ -96,6 +97,13 @@ class Task:
             self.forget_memory()  # nothing at all: the address space is dead (an exec happened), look at the new one
         raise OSError(errno.EFAULT, "no memory")
 
+    def exactly(self, address: int, size: int) -> bytes:
+        """This many bytes; OSError EFAULT where they are not all there, as copy_from_user in the kernel would say."""
+        data = b""
+        while len(data) < size:
+            data += self.read(address + len(data), size - len(data))
+        return data
+
     def string(self, address: int, limit: int = PATH_MAX) -> bytes:
         """The NUL-terminated string at this address; OSError ENAMETOOLONG beyond `limit` bytes, EFAULT as the kernel would say."""
         data = self.read(address, min(_CHUNK, limit))
@@ -126,15 +134,16 @@ class Task:
         """Signals that wait for this task and would interrupt it, as a bit mask; never cached."""
         return _parsed(self._file("status")).pending
 
-    def set_umask(self, value: int) -> None:
-        """The umask is in a register of umask(2): the new one is known before the call has run."""
-        if self._status is not None:
-            self._status.umask = value & 0o777
-
     @property
     def tgid(self) -> int:
         """The process that this thread belongs to."""
-        return self.status().tgid
+        if not self._group:
+            self._group = self.status().tgid
+        return self._group
+
+    def may_be_of(self, group: int) -> bool:
+        """Whether the thread belongs to this process, or has never been asked; never looks, so that dead tasks raise nothing."""
+        return self._group in (0, group)
 
     def _file(self, name: str) -> bytes:
         try:
@@ -189,6 +198,11 @@ class Task:
         return int(self._file("stat").rsplit(b")", 1)[1].split()[3]) == self.tgid
 
 
+def start_time(stat: bytes) -> int:
+    """When a process began, in clock ticks since boot (proc_pid_stat(5), field 22)."""
+    return int(stat.rsplit(b")", 1)[1].split()[19])
+
+
 def _field(text: bytes, name: bytes) -> bytes:
     start = text.find(b"\n" + name + b":")
     if start < 0:
@@ -199,8 +213,6 @@ def _field(text: bytes, name: bytes) -> bytes:
 
 def _parsed(text: bytes) -> Status:
     uids, gids = _field(text, b"Uid").split(), _field(text, b"Gid").split()
-    inner = _field(text, b"NSpid").split()
-    inner_groups = _field(text, b"NStgid").split()
     waiting = int(_field(text, b"SigPnd") or b"0", 16) | int(_field(text, b"ShdPnd") or b"0", 16)
     shut = int(_field(text, b"SigBlk") or b"0", 16) | int(_field(text, b"SigIgn") or b"0", 16)
     return Status(
@@ -213,7 +225,7 @@ def _parsed(text: bytes) -> Status:
             groups=tuple(int(g) for g in _field(text, b"Groups").split()),
             capabilities=int(_field(text, b"CapEff") or b"0", 16),
         ),
-        inner_tid=int(inner[-1]) if inner else int(_field(text, b"Pid")),
-        inner_tgid=int(inner_groups[-1]) if inner_groups else int(_field(text, b"Tgid")),
+        threads=tuple(int(n) for n in _field(text, b"NSpid").split()) or (int(_field(text, b"Pid")),),
+        groups=tuple(int(n) for n in _field(text, b"NStgid").split()) or (int(_field(text, b"Tgid")),),
         pending=waiting & ~shut,
     )

@@ -212,14 +212,16 @@ def _alive(pid: int) -> bool:
     return state not in ("Z", "T", "X")
 
 
-def _cases(*, guarded: bool) -> Iterator[object]:
+def _cases(*, guarded: bool) -> list[Any]:
+    cases = []
     for user in users():
         for row in ROWS:
             marks = []
             if guarded and row.open_hole is not None and user.name in row.hole_for:
                 marks.append(pytest.mark.xfail(strict=True, reason=row.open_hole))
             if guarded or user.name in row.native:
-                yield pytest.param(user, row, id=f"{user.name}-{row.name}", marks=marks)
+                cases.append(pytest.param(user, row, id=f"{user.name}-{row.name}", marks=marks))
+    return cases
 
 
 @pytest.mark.parametrize(("user", "row"), _cases(guarded=False))
