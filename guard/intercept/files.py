@@ -24,6 +24,7 @@ from guard.intercept.tasks import Task
 
 O_TMPFILE: Final = 0o20200000
 _TTY_MAJORS: Final = frozenset((4, *range(136, 144)))
+_DEEP_ENTRIES: Final = frozenset(("mem", "map_files", "fd", "pagemap", "syscall", "stack"))
 _MAPS: Final = frozenset((b"uid_map", b"gid_map", b"setgroups", b"projid_map"))  # user_namespaces(7)
 _DEV_TTY = (5, 0)
 # Entries of /proc/PID that show or change more of another process than its name and state, proc(5)
@@ -132,13 +133,20 @@ class Files:
             if number[0] in _TTY_MAJORS and not flags & os.O_NOCTTY and self._acquires(task):
                 return CONTINUED
         self._judge_open(task, found.name, flags)
-        own = (b"/proc/%d/" % task.tgid, *(FOREIGN_PROC + b"/%d/" % number for number in task.status().groups[1:]))
-        if found.name.startswith(own):
+        if self._is_own_entry(task, found.name):
             return self._own_procfs(task, found, flags)
         if stat.S_ISFIFO(found.mode) and not flags & os.O_NONBLOCK and flags & os.O_ACCMODE != os.O_RDWR:
             return Later(os.dup(found.descriptor), _ours(flags))
         with self._as(task):
             return Give(self.paths.reopen(found.descriptor, _ours(flags)), bool(flags & os.O_CLOEXEC))
+
+    @staticmethod
+    def _is_own_entry(task: Task, name: bytes) -> bool:
+        """Whether this is an entry of the caller's own procfs folder; in a procfs that it mounted itself, only a map of its user namespace is."""
+        if name.startswith(b"/proc/%d/" % task.tgid):
+            return True
+        folder, _, entry = name.rpartition(b"/")
+        return entry in _MAPS and folder in [FOREIGN_PROC + b"/%d" % number for number in task.status().groups]
 
     def _own_procfs(self, task: Task, found: Found, flags: int) -> Done:
         """A process's own entries: opened as the guard's user where that is the caller's, for the caller's namespace may have taken every
@@ -177,10 +185,14 @@ class Files:
         if len(parts) < 3 or not parts[1].isdigit():
             return False
         entry = parts[4] if parts[2] == "task" and len(parts) > 4 else parts[2]
-        own = task.status().groups[1:] if foreign else (task.tgid,)
-        if entry not in _PRIVATE_ENTRIES or int(parts[1]) in own:
+        if entry not in _PRIVATE_ENTRIES:
             return False
-        # numbers of a procfs that the caller mounted cannot be compared with the guard's: they may be anybody
+        # a number in a procfs that the caller mounted may be anybody's, also where it equals one of its own: then only what changes nothing
+        # and shows little is taken for its own
+        if int(parts[1]) in (task.status().groups if foreign else (task.tgid,)) and not (
+            foreign and entry in _DEEP_ENTRIES
+        ):
+            return False
         target = "outside" if foreign else self.whose(int(parts[1]))
         self.judge(task, SystemAction(op=f"proc_{entry}", target=target))
         return True

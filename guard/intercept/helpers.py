@@ -101,7 +101,10 @@ class Scores:
                 return [*done, *self._fail()]
             key = str(message["id"])
             self._asked.discard(key)
-            harm = Harm(score=float(message["score"]), label=str(message["label"])) if "score" in message else None
+            whole = "score" in message and not message.get(
+                "truncated"
+            )  # a text of which parts were not seen is not scored
+            harm = Harm(score=float(message["score"]), label=str(message["label"])) if whole else None
             self._known[key] = harm
             if harm is not None:
                 self._keep(key, harm)

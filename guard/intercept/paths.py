@@ -246,6 +246,7 @@ class _Walk:
         self.paths, self.task, self.root = paths, task, root
         self.here = os.dup(root)
         self.links = 0
+        self.own = 0  # the caller's number in a foreign procfs, once `self` was met there
 
     def close(self) -> None:
         if self.here >= 0:
@@ -323,12 +324,13 @@ class _Walk:
         status = self.task.status()
         level = 0 if os.fstat(self.here).st_dev == self.paths._proc_device else self._level(status.groups)
         group, thread = status.groups[level], status.threads[level]
+        self.own = group
         return [b"%d" % group] if part == b"self" else [b"%d" % group, b"task", b"%d" % thread]
 
     def _level(self, groups: tuple[int, ...]) -> int:
         """Which of the caller's numbers names it in this procfs: the one under which its own start time stands (proc_pid_stat(5), field 22)."""
         started = start_time(self.task.file("stat"))
-        for level in reversed(range(len(groups))):
+        for level in range(len(groups)):  # outermost first: there a wrong number could be anybody's, further in only the tree's
             try:
                 descriptor = os.open(f"{groups[level]}/stat", os.O_RDONLY | os.O_CLOEXEC, dir_fd=self.here)
             except OSError:
@@ -365,7 +367,9 @@ class _Walk:
         number = int(numbers[0])
         if os.fstat(self.here).st_dev == self.paths._proc_device:
             return number, entry
-        return (self.task.tgid if number in self.task.status().groups[1:] else -1), entry
+        return (
+            self.task.tgid if number in self.task.status().groups and entry not in ("fd", "map_files") else -1
+        ), entry
 
 
 def _is_procfs(descriptor: int) -> bool:
