@@ -330,7 +330,9 @@ class _Walk:
     def _level(self, groups: tuple[int, ...]) -> int:
         """Which of the caller's numbers names it in this procfs: the one under which its own start time stands (proc_pid_stat(5), field 22)."""
         started = start_time(self.task.file("stat"))
-        for level in range(len(groups)):  # outermost first: there a wrong number could be anybody's, further in only the tree's
+        for level in range(
+            len(groups)
+        ):  # outermost first: there a wrong number could be anybody's, further in only the tree's
             try:
                 descriptor = os.open(f"{groups[level]}/stat", os.O_RDONLY | os.O_CLOEXEC, dir_fd=self.here)
             except OSError:
@@ -367,9 +369,7 @@ class _Walk:
         number = int(numbers[0])
         if os.fstat(self.here).st_dev == self.paths._proc_device:
             return number, entry
-        return (
-            self.task.tgid if number in self.task.status().groups and entry not in ("fd", "map_files") else -1
-        ), entry
+        return (self.task.tgid if number == self.own else -1), entry
 
 
 def _is_procfs(descriptor: int) -> bool:

@@ -632,7 +632,7 @@ class Receiver:
         self.bench.judge(task, SystemAction(op=f"proc_{entry}", target=self._whose(pid)))
 
     def _whose(self, pid: int) -> str:
-        if pid in self.setup.terms.guard_pids or pid in self._helpers():
+        if pid > 0 and (pid in self.setup.terms.guard_pids or pid in self._helpers()):
             return "guard"
         return "tree" if self.lineage.contains(pid) else "outside"
 

@@ -16,7 +16,7 @@ import pytest
 from tests.support.guarded import Installation, User, World, guard_command, readable_installation, scratch_world, users
 
 HERE = Path(__file__).parent
-WAIT_S = 20.0  # the end of a tree takes milliseconds; a loaded machine may need seconds
+WAIT_S = 8.0  # the end of a tree takes milliseconds; a loaded machine may need seconds
 
 BUSY = """
 print(json.dumps([os.getpid(), *guards()]), flush=True)

@@ -164,12 +164,33 @@ _FILE: Final = (
 )  # fmt: skip
 
 
+_SUPERVISED: Final = (
+    "bash -c '{call}'", "/bin/bash -lc '{call}'", "timeout {n} bash -c '{call}'", "time /bin/sh -c '{call}'", "nohup /bin/sh -c '{call}' &",
+    "nohup sh -c '{call}' > /tmp/run.log 2>&1 &", "env CI=1 /bin/sh -c '{call}'", "setsid bash -c '{call}'", "nice -n {n} sh -c '{call}'",
+    "bwrap --ro-bind / / --dev /dev --proc /proc --bind . . --unshare-net --unshare-pid -- /bin/bash -c '{call}'",
+    "setpriv --reuid=1000 --regid=1000 --clear-groups sh -c '{call}'", "stdbuf -oL bash -c '{call}'", "script -qec '{call}' /dev/null",
+)  # fmt: skip
+_RELAYS: Final = (
+    "socat TCP4-LISTEN:{port},fork,reuseaddr UNIX-CONNECT:/tmp/{name}.sock &",
+    "{{ socat TCP6-LISTEN:{port},ipv6only=0,fork,reuseaddr,backlog=128 UNIX-CONNECT:/tmp/{name}.sock || exec socat TCP4-LISTEN:{port},fork,reuseaddr "
+    "UNIX-CONNECT:/tmp/{name}.sock; }} >/dev/null 2>&1 &",
+    "( exec socat TCP-LISTEN:{port},fork,bind=127.0.0.1 UNIX-CONNECT:/run/{name}.sock ) 2>/dev/null &",
+)
+_WAITS: Final = (
+    "sleep 0.1",
+    "for i in 1 2 3 4 5; do [ -r /proc/net/tcp ] && break; sleep 0.1; done",
+    "up=0\nwhile [ -r /proc/net/sockstat ] && kill -0 $! 2>/dev/null; do\n  while read -r kind rest; do case $kind in TCP:) up=1 ;; esac; done < /proc/net/sockstat\n"
+    "  [ $up -lt 1 ] || break\n  read -r now rest < /proc/uptime || break\ndone\nunset up now kind rest",
+)
+
+
 def generate(count: int, seed: int) -> list[Row]:
     """`count` harmless actions, the same for the same seed; about two thirds are command lines."""
     rng = random.Random(seed)
     makers = (
         (_command, 9),
         (_wrapped, 3),
+        (_harness, 2),
         (_here_document, 3),
         (_chain, 2),
         (_python, 2),
@@ -227,6 +248,26 @@ def _wrapped(rng: random.Random) -> tuple[str, str]:
     )
     inner = f"cd {rng.choice(_FOLDERS)} && {inner}" if rng.random() < 0.6 else inner
     return "shell", f"{shell} {inner}" if rng.random() < 0.4 or "'" in inner else f"{shell} '{inner}'"
+
+
+def _harness(rng: random.Random) -> tuple[str, str]:
+    """What agents put around a command: snapshots of the shell that are sourced, the folder noted for the next call, relays of a sandbox's
+    own proxy on sockets, waits for them, process supervisors. Only what is inside can be harmful."""
+    inner = _fill(rng, rng.choice(_COMMANDS)).replace("'", "'\\''")
+    if rng.random() < 0.3:
+        inner = f"cd {rng.choice(_FOLDERS)} && {inner}"
+    number = rng.randint(10**4, 10**12)
+    quoted = f"eval '{inner}' < /dev/null && pwd -P >| /tmp/agent-{number:x}-cwd"
+    source = f"source {rng.choice(_FOLDERS)}/.agent/shell-snapshots/snapshot-bash-{number}.sh 2>/dev/null || true"
+    call = rng.choice((f"{source} && {quoted}", f"{source} && shopt -u extglob 2>/dev/null || true && {quoted}", inner))
+    if rng.random() < 0.5:
+        return "shell", rng.choice(_SUPERVISED).format(call=call, n=rng.randint(2, 600))
+    ports = rng.sample((3128, 1080, 8118, 9050, 8888), k=rng.randint(1, 2))
+    relays = [rng.choice(_RELAYS).format(port=port, name=f"proxy-{number:x}") for port in ports]
+    wait = rng.choice(_WAITS)
+    return "shell", "\n".join(
+        [*relays, "trap 'kill %1 %2 2>/dev/null; exit $?' EXIT", wait, f"/proc/self/fd/3 /bin/bash -c '{call}'"]
+    )
 
 
 def _chain(rng: random.Random) -> tuple[str, str]:
