@@ -19,7 +19,7 @@ from typing import Final
 from guard.core.actions import Action, FileAction, SystemAction
 from guard.intercept import kernel
 from guard.intercept.identity import Identity
-from guard.intercept.paths import FOREIGN_PROC, Found, NotAt, Paths, Slot
+from guard.intercept.paths import FOREIGN_PROC, Found, NotAt, Paths, Slot, is_nameless
 from guard.intercept.tasks import Task
 
 O_TMPFILE: Final = 0o20200000
@@ -164,19 +164,19 @@ class Files:
         return Give(self.paths.reopen(found.descriptor, _ours(flags)), bool(flags & os.O_CLOEXEC))
 
     def _judge_open(self, task: Task, name: bytes, flags: int) -> None:
-        if not name.startswith(b"/"):
+        if is_nameless(name):
             return  # pipes, sockets and memory files that the caller holds already
         access = flags & os.O_ACCMODE
         writes = access != os.O_RDONLY or bool(flags & os.O_TRUNC)
         path = os.fsdecode(name)
-        if self._judge_proc(task, name):
+        if self._judge_proc(task, name, writes=writes):
             return
         if access != os.O_WRONLY:
             self.judge(task, FileAction(op="read", path=path))
         if writes:
             self.judge(task, FileAction(op="write", path=path))
 
-    def _judge_proc(self, task: Task, name: bytes) -> bool:
+    def _judge_proc(self, task: Task, name: bytes, *, writes: bool) -> bool:
         """True where the file shows or changes another process: judged as that."""
         foreign = name.startswith(FOREIGN_PROC + b"/")
         if not foreign and not name.startswith(b"/proc/"):
@@ -185,7 +185,7 @@ class Files:
         if len(parts) < 3 or not parts[1].isdigit():
             return False
         entry = parts[4] if parts[2] == "task" and len(parts) > 4 else parts[2]
-        if entry not in _PRIVATE_ENTRIES:
+        if entry not in _PRIVATE_ENTRIES and not writes:
             return False
         # a number in a procfs that the caller mounted may be anybody's, also where it equals one of its own: then only what changes nothing
         # and shows little is taken for its own
@@ -314,7 +314,9 @@ class Files:
             FileAction(op="rename", path=os.fsdecode(source.name), to=os.fsdecode(target.name), folder=is_folder),
         )
         with self._as(task):
-            if content is not None and not flags:
+            if content is not None and flags:
+                raise PermissionError(errno.EACCES, "judged by its content, which an exchange would not put in place")
+            if content is not None:
                 self._put_content(source, target, content)
             elif flags:
                 number = kernel.raw_syscall(

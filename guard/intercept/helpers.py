@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import signal
 import socket
+import stat
 import sys
 import time
 from collections.abc import Callable
@@ -221,10 +222,13 @@ class Proxy:
         import base64
 
         try:
-            with open(path, "rb") as file:
-                data = file.read(_SECRET_LIMIT)
+            descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_CLOEXEC)
         except OSError:
             return
+        try:
+            data = os.read(descriptor, _SECRET_LIMIT) if stat.S_ISREG(os.fstat(descriptor).st_mode) else b""
+        finally:
+            os.close(descriptor)
         values = [base64.b64encode(value).decode("ascii") for value in secret_values(data)]
         new = [value for value in values if value not in self._secrets]
         self._secrets += new

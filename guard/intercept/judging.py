@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
@@ -22,12 +23,13 @@ from guard.core.questions import DEADLINE, NOBODY, Answer, Memory, Question, ans
 from guard.core.verdicts import Decision, Verdict
 from guard.intercept.configs import changed_keys
 from guard.intercept.lineage import Lineage
-from guard.intercept.paths import PRIVATE
+from guard.intercept.paths import PRIVATE, UNNAMED
 from guard.intercept.programs import SCRIPT_LIMIT, Program, Programs, carries_code, inline_code
 from guard.intercept.tasks import Task
 from guard.policy.match import Matcher
 
 _PRIVATE: Final = PRIVATE.decode() + "/"
+_UNNAMED: Final = UNNAMED.decode() + "/"
 _MEMO_LIMIT: Final = 50_000  # file verdicts kept; about 10 MB
 _CONTENT_LIMIT: Final = 1 << 20  # bytes of a configuration file that are read to see what changes
 _RETRY_S: Final = (
@@ -36,6 +38,13 @@ _RETRY_S: Final = (
 
 
 _MOUNTERS: Final = frozenset(("bwrap",))  # make empty files as mount points, as Claude Code's and Codex's sandboxes do
+_UNRESOLVED: Final = Verdict(
+    decision=Decision.ASK,
+    rules=("guard/unresolved-mount",),
+    because="it lies in a file system that the guard cannot see into; it may be a view of anything",
+    instead="work in the folders of this machine, or in a tmpfs",
+    source="error",
+)
 _MOUNT_POINT: Final = Verdict(
     decision=Decision.ALLOW,
     rules=("guard/mount-point",),
@@ -121,7 +130,7 @@ class Bench:
                 os.write(self.evidence, known[1](self._sequence, time.time_ns(), task.tgid, action.path))
                 return None
         content = None
-        verdict = _OWN_MOUNT if _is_private(action) else self.matcher.judge(action, Context())
+        verdict = _of_mount(action) or self.matcher.judge(action, Context())
         if not verdict.unknown:
             if (
                 verdict.decision is Decision.ALLOW
@@ -168,7 +177,7 @@ class Bench:
             case "session":
                 return action, replace(context, labels=self.labels)
             case "actor":
-                return replace(action, actor=self.actor(task)), context
+                return replace(action, actor=self._actor_of(task, action)), context
             case "harm" if isinstance(action, NetworkAction | FileAction | SystemAction):
                 return action, context
             case "harm":
@@ -192,6 +201,27 @@ class Bench:
             return False
         beside = replace(action, path=os.path.join(os.path.dirname(action.path), "mount-point"))
         return self.matcher.judge(beside).decision is Decision.ALLOW
+
+    def _actor_of(self, task: Task, action: Action) -> Actor | None:
+        """The actor, unverified where its own command line names the file: `ssh -F KEY` reads a key as text and prints it."""
+        actor = self.actor(task)
+        program = self.lineage.program(task.tgid)
+        if actor is None or program is None or not isinstance(action, FileAction) or action.op != "read":
+            return actor
+        before = ""
+        for word in program.argv[1:]:
+            named = (
+                word.partition("=")[2] if word.startswith("--") and "=" in word else re.sub(r"\A-[A-Za-z]", "", word)
+            )
+            if (
+                named
+                and os.path.basename(named) == os.path.basename(action.path)
+                and before != "-i"
+                and not word.startswith("-i")
+            ):
+                return replace(actor, verified=False)
+            before = word
+        return actor
 
     def actor(self, task: Task) -> Actor | None:
         """The program that acts, from the guard's own record."""
@@ -257,6 +287,25 @@ class Bench:
             )
         self._settle(task.tgid, action, verdict)
         return scored
+
+    def judge_interpreter(self, task: Task, program: Program, *, root: bool) -> None:
+        """The program that a `#!` line names runs too; the text it is given has been judged with the script."""
+        action = ExecAction(
+            exe=program.runs,
+            name=os.path.basename(program.runs),
+            args=(program.exe, *program.argv[1:]),
+            command=f"{program.runs} {program.exe}",
+            script="",
+            anonymous=False,
+        )
+        context = Context(labels=self.labels, harm=_UNSCORED)
+        verdict = self.matcher.judge(action, context)
+        for name in sorted({name.partition(".")[0] for name in verdict.unknown}):
+            action, context = self._exec_fact(task, name, action, context)
+        verdict = self.matcher.judge(action, context)
+        if root and verdict.decision is Decision.ASK:
+            verdict = replace(verdict, decision=Decision.ALLOW, source="person")
+        self._settle(task.tgid, action, verdict)
 
     def _exec_fact(self, task: Task, name: str, action: ExecAction, context: Context) -> tuple[ExecAction, Context]:
         made, context = self._supplied(task, name, action, context)
@@ -421,10 +470,17 @@ class Bench:
         _append(self.evidence, evidence.line(event))
 
 
-def _is_private(action: Action) -> bool:
-    """Names in the caller's own tmpfs and the like; files cannot be renamed or linked out of them (EXDEV)."""
+def _of_mount(action: Action) -> Verdict | None:
+    """The verdict on names that only the caller's own mounts give; None for the files of this machine."""
     if not isinstance(action, FileAction):
-        return False
+        return None
+    if action.path.startswith(_UNNAMED) or (action.to is not None and action.to.startswith(_UNNAMED)):
+        return _UNRESOLVED
+    return _OWN_MOUNT if _is_private(action) else None
+
+
+def _is_private(action: FileAction) -> bool:
+    """Names in the caller's own tmpfs and the like; files cannot be renamed or linked out of them (EXDEV)."""
     return action.path.startswith(_PRIVATE) and (action.to is None or action.to.startswith(_PRIVATE))
 
 

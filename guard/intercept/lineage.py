@@ -6,7 +6,7 @@ A process is known by its number and its start time together (proc_pid_stat(5), 
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from guard.intercept.programs import Program
 
@@ -40,6 +40,10 @@ class Lineage:
 
     def __init__(self, top: int) -> None:
         self.top = top
+        own = os.stat("/proc/self/exe")
+        self.images = {
+            (own.st_dev, own.st_ino)
+        }  # device and inode of every image that may run: those judged, and the launcher's own
         self._records: dict[int, tuple[int, Program]] = {}
 
     def record(self, pid: int, program: Program) -> None:
@@ -49,6 +53,12 @@ class Lineage:
             if len(self._records) > 8192:
                 self._forget_dead()
             self._records[pid] = (origin.started, program)
+
+    def taint(self, pid: int) -> None:
+        """Another process of the tree reached into this one: what it does is no longer its program's doing."""
+        program = self.program(pid)
+        if program is not None:
+            self.record(pid, replace(program, injected=True))
 
     def program(self, pid: int) -> Program | None:
         """What the process runs: its own record, or the nearest ancestor's (a fork runs what its parent ran); None where nothing is known."""

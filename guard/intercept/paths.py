@@ -24,7 +24,7 @@ _ODD: Final = (b"/proc/", b"/dev/fd", b"/dev/std", b"/dev/tty")  # where the gua
 PRIVATE: Final = b"/(private)"  # names in file systems that the caller mounted for itself and that start empty or show the kernel's own
 FOREIGN_PROC: Final = PRIVATE + b"/proc"  # a procfs that the caller mounted; its process numbers are not the guard's
 UNNAMED: Final = b"/(unnamed)"  # names in any other file system that the guard cannot see: it might be a view of anything (overlay, FUSE)
-_OWN_KINDS: Final = frozenset((b"tmpfs", b"ramfs", b"devpts", b"mqueue", b"sysfs", b"cgroup2"))
+_OWN_KINDS: Final = frozenset((b"tmpfs", b"ramfs", b"devpts", b"mqueue"))
 
 _libc = ctypes.CDLL(None, use_errno=True)
 _statfs_buffer = ctypes.create_string_buffer(256)
@@ -106,7 +106,8 @@ class Paths:
 
     def _canonical(self, task: Task, descriptor: int) -> bytes:
         name = self.name_of(descriptor)
-        return self._host_name(task, descriptor, name) if self.is_foreign(task) else name
+        # by the mount that the descriptor belongs to, not by the task: descriptors travel between mount namespaces
+        return self._host_name(task, descriptor, name) if self.namespaces_moved else name
 
     def is_foreign(self, task: Task) -> bool:
         """Whether the caller's root or mount namespace is not the guard's; asked anew each time, because a sibling may change it (CLONE_FS)."""
@@ -133,7 +134,7 @@ class Paths:
         theirs = next((row for row in _mounts(task.file("mountinfo")) if row.number == mount), None)
         if theirs is None:  # through a descriptor from a mount namespace that the caller has left
             in_proc = _is_procfs(descriptor) and b"/proc/" in name
-            return FOREIGN_PROC + name[name.index(b"/proc/") + 5 :] if in_proc else UNNAMED + name
+            return _in_foreign_proc(name[name.index(b"/proc/") + 5 :]) if in_proc else UNNAMED + name
         rest = name[len(theirs.point) :] if theirs.point != b"/" else name
         inside = _join(theirs.root, rest)
         best = max(
@@ -143,7 +144,7 @@ class Paths:
         )
         if best is None:
             if theirs.kind == b"proc":
-                return FOREIGN_PROC + inside
+                return _in_foreign_proc(inside)
             return (PRIVATE if theirs.kind in _OWN_KINDS else UNNAMED) + inside
         return _join(best.point, inside[len(best.root) :] if best.root != b"/" else inside)
 
@@ -223,10 +224,10 @@ class Paths:
             if to_close >= 0:
                 os.close(to_close)
         name = self.name_of(descriptor)
-        if name.startswith(b"/proc/") or name == b"/proc":
+        if name.startswith(b"/proc/") or name == b"/proc" or (self.namespaces_moved and _is_procfs(descriptor)):
             os.close(descriptor)
             return None
-        return Found(descriptor, name, os.fstat(descriptor).st_mode)
+        return self._found(task, descriptor)
 
     def _walk(self, task: Task, dirfd: int, path: bytes, follow: bool) -> Found:
         """Component by component, with `self`, `thread-self`, magic links and `..` read as the caller would."""
@@ -356,7 +357,19 @@ class _Walk:
         owner, entry = self._owner(part)
         if owner != self.task.tgid:
             self.paths._through_other(self.task, owner, entry)
+        handle_only = entry == "fd" and self._is_handle(part)
         self.enter(os.open(part, os.O_PATH | os.O_CLOEXEC, dir_fd=self.here))
+        if handle_only and is_nameless(self.paths.name_of(self.here)):
+            # a pipe or memory file that the caller never opened, only looked up (O_PATH) in somebody's table
+            raise PermissionError(errno.EACCES, "a handle to something without a name")
+
+    def _is_handle(self, number: bytes) -> bool:
+        try:
+            info = self.task.file(f"fdinfo/{number.decode('ascii')}")
+        except OSError:
+            return True
+        flags = next((int(line[6:], 8) for line in info.splitlines() if line.startswith(b"flags:")), os.O_PATH)
+        return bool(flags & os.O_PATH)
 
     def _owner(self, part: bytes) -> tuple[int, str]:
         """The process (guard's numbering; -1 where it cannot be told) and the kind of entry that this magic link belongs to."""
@@ -370,6 +383,16 @@ class _Walk:
         if os.fstat(self.here).st_dev == self.paths._proc_device:
             return number, entry
         return (self.task.tgid if number == self.own else -1), entry
+
+
+def is_nameless(name: bytes) -> bool:
+    """Pipes, sockets, memory files: what no path leads to."""
+    return not name.startswith(b"/") or name.startswith(b"/memfd:")
+
+
+def _in_foreign_proc(inside: bytes) -> bytes:
+    """Processes are numbered as that procfs does it; everything else (`/proc/sys`, …) is the machine's, whoever mounted it."""
+    return FOREIGN_PROC + inside if inside[1:2].isdigit() else b"/proc" + inside
 
 
 def _is_procfs(descriptor: int) -> bool:

@@ -13,6 +13,7 @@ import re
 import shlex
 import stat
 import struct
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -28,19 +29,25 @@ _LOADER: Final = re.compile(r"ld(-linux[^/]*|-musl[^/]*|64)?\.so(\.\d+)?\Z")
 _INTERPRETERS: Final = re.compile(
     r"(python[\d.]*|pypy[\d.]*|node|nodejs|bun|deno|perl[\d.]*|ruby[\d.]*|php[\d.]*|lua[\d.]*|tclsh[\d.]*|bash|sh|dash|zsh|ksh|fish|busybox)\Z"
 )
+_SYSTEM_LOADERS: Final = (
+    b"/lib/",
+    b"/lib32/",
+    b"/lib64/",
+    b"/libx32/",
+    b"/usr/lib/",
+    b"/usr/lib64/",
+    b"/nix/store/",
+    b"/gnu/store/",
+)
 _SHELLS: Final = frozenset(("bash", "sh", "dash", "zsh", "ksh", "fish", "ash"))
-_CODE_OPTIONS: Final = {
-    "python": ("-c",),
-    "perl": ("-e", "-E"),
-    "ruby": ("-e",),
-    "node": ("-e", "--eval", "-p", "--print"),
-    "php": ("-r",),
-}
 # Variables by which whoever sets them runs code inside the program (ld.so(8) and the interpreters' manuals)
 INJECTING: Final = (
     b"LD_PRELOAD=", b"LD_AUDIT=", b"LD_LIBRARY_PATH=", b"PYTHONPATH=", b"PYTHONSTARTUP=", b"PYTHONHOME=", b"NODE_OPTIONS=", b"NODE_PATH=",
     b"GIT_SSH_COMMAND=", b"GIT_SSH=", b"GIT_EXTERNAL_DIFF=", b"GIT_PROXY_COMMAND=", b"GIT_CONFIG_COUNT=", b"GIT_ASKPASS=", b"BASH_ENV=", b"ENV=",
-    b"PERL5LIB=", b"PERL5OPT=", b"RUBYOPT=", b"RUBYLIB=", b"GCONV_PATH=", b"SSH_ASKPASS=",
+    b"PERL5LIB=", b"PERL5OPT=", b"PERLLIB=", b"RUBYOPT=", b"RUBYLIB=", b"GEM_PATH=", b"GEM_HOME=", b"GCONV_PATH=", b"SSH_ASKPASS=",
+    b"OPENSSL_CONF=", b"OPENSSL_MODULES=", b"OPENSSL_ENGINES=", b"KRB5_CONFIG=", b"PYTHONUSERBASE=", b"PYTHONINSPECT=", b"npm_config_",
+    b"GIT_EXEC_PATH=", b"GIT_TEMPLATE_DIR=", b"GIT_CONFIG_PARAMETERS=", b"GIT_PAGER=", b"GIT_EDITOR=", b"JAVA_TOOL_OPTIONS=", b"_JAVA_OPTIONS=",
+    b"LUA_INIT=", b"BROWSER=", b"SSLKEYLOGFILE=",
 )  # fmt: skip
 
 
@@ -97,8 +104,12 @@ class Programs:
             found = self.paths.find(task, dirfd, path, follow=not flags & kernel.AT_SYMLINK_NOFOLLOW)
         try:
             words = self._words(task, argv)
-            nameless = not path or (dirfd & 0xFFFFFFFF != kernel.AT_FDCWD and not path.startswith(b"/"))
-            return self._proposal(task, found, b"" if nameless else path, words)
+            shown = path
+            if dirfd & 0xFFFFFFFF != kernel.AT_FDCWD and not path.startswith(
+                b"/"
+            ):  # as fs/exec.c names it to an interpreter
+                shown = b"/dev/fd/%d" % dirfd + (b"/" + path if path else b"")
+            return self._proposal(task, found, shown, words)
         finally:
             os.close(found.descriptor)
 
@@ -127,7 +138,7 @@ class Programs:
             runs=runs,
             identity=identity,
             argv=argv,
-            cmdline=cmdline if len(cmdline) < _ARGV_LIMIT and path and words and dynamic else None,
+            cmdline=cmdline if len(cmdline) < _ARGV_LIMIT and words and dynamic else None,
             dynamic=dynamic,
             anonymous=anonymous,
             script_path=script,
@@ -247,7 +258,10 @@ class Programs:
             exe=program.runs,
             script=script,
             verified=program.injected is False
-            and not (writable or program.anonymous or inline_code(program) is not None),
+            and not (writable or program.anonymous or inline_code(program) is not None)
+            and (
+                program.script_path is not None or script is None
+            ),  # `python3 PATH` takes its name from a word that anybody writes
         )
 
 
@@ -304,12 +318,36 @@ def inline_code(program: Program) -> str | None:
                     rest.pop(0)
                 return rest[0] if rest else None
         return None
-    for option in _CODE_OPTIONS.get(family, ()):
-        for index, word in enumerate(words):
-            if word == option and index + 1 < len(words):
-                return words[index + 1]
-            if len(option) == 2 and word.startswith(option) and len(word) > 2:
-                return word[2:]
+    return _code_of(family, words)
+
+
+def _code_of(family: str, words: Sequence[str]) -> str | None:
+    """The argument of the option that brings code, also at the end of a bundle (`python3 -Bc TEXT`, `perl -ne TEXT`)."""
+    taken = -1  # the index of a word that is another option's value
+    for index, word in enumerate(words):
+        following = words[index + 1] if index + 1 < len(words) else None
+        if index == taken:
+            continue
+        if family in ("python", "pypy"):
+            if not word.startswith("-") or word == "-" or word.startswith("--"):
+                return None
+            found = re.match(r"-[bBdEhiIOPqRsSuvVx]*([cmWX])(.*)", word, re.DOTALL)
+            if found and found[1] == "c":
+                return found[2] or following
+            if found and found[1] == "m":
+                return None
+            if found and not found[2]:
+                taken = index + 1
+        elif family in ("perl", "ruby"):
+            if re.match(r"-[\w.]*[eE]\Z", word):
+                return following
+        elif family in ("node", "nodejs", "bun", "deno"):
+            if word in ("-e", "--eval", "-p", "-pe", "--print"):
+                return following
+            if word.startswith(("--eval=", "--print=")):
+                return word.partition("=")[2]
+        elif family == "php" and word == "-r":
+            return following
     return None
 
 
@@ -335,7 +373,10 @@ def carries_code(program: Program) -> bool:
 
 
 def _has_loader(head: bytes, found: Found, paths: Paths) -> bool:
-    """Whether an ELF image asks for a program interpreter (PT_INTERP), so that ld.so runs before its own code."""
+    """Whether an ELF image asks for the system's dynamic linker (PT_INTERP), which runs before its own code and opens files.
+
+    An image that names a linker of its own is as good as a static one.
+    """
     if head[:4] != b"\x7fELF" or len(head) < 64 or head[4] != 2:
         return False
     offset, size, count = struct.unpack_from("<Q", head, 32)[0], *struct.unpack_from("<HH", head, 54)
@@ -346,6 +387,18 @@ def _has_loader(head: bytes, found: Found, paths: Paths) -> bool:
             table = os.pread(descriptor, size * count, offset)
         finally:
             os.close(descriptor)
-    return any(
-        struct.unpack_from("<I", table, size * row)[0] == 3 for row in range(min(count, len(table) // max(size, 1)))
-    )
+    for row in range(min(count, len(table) // max(size, 1))):
+        kind, _, place = struct.unpack_from("<IIQ", table, size * row)
+        if kind == 3:  # PT_INTERP
+            return _at(head, found, paths, place).startswith(_SYSTEM_LOADERS)
+    return False
+
+
+def _at(head: bytes, found: Found, paths: Paths, place: int) -> bytes:
+    if place + 64 <= len(head):
+        return head[place : place + 64]
+    descriptor = paths.reopen(found.descriptor, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    try:
+        return os.pread(descriptor, 64, place)
+    finally:
+        os.close(descriptor)

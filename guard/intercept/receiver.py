@@ -262,7 +262,21 @@ class Receiver:
             for old in list(self.tasks)[: _TASKS_KEPT // 2]:
                 self.tasks.pop(old).close()
         task = self.tasks[tid] = Task(tid)
+        if image_of(task) not in self.lineage.images and task.tgid not in self.expected:
+            self._kill_unknown(task)
         return task
+
+    def _kill_unknown(self, task: Task) -> None:
+        """A process whose image was never judged: a program that was swapped in at an exec, and forked before it was looked at."""
+        verdict = Verdict(
+            decision=Decision.BLOCK,
+            rules=("guard/exec-swap",),
+            because="the image that runs was never judged",
+            source="error",
+        )
+        self.bench.record(task.tgid, ExecAction(exe=os.fsdecode(task.link("exe"))), verdict)
+        os.kill(task.tgid, signal.SIGKILL)
+        raise Gone
 
     def _reply(self, id_: int, error: int, flags: int = 0, value: int = 0) -> None:
         kernel.RESPONSE.pack_into(self._response, 0, id_, value, error, flags)
@@ -434,6 +448,8 @@ class Receiver:
         program = proposal.program
         self._pending_exec = (task, replace(program, scored=True))
         scored = self.bench.judge_exec(task, program, proposal.action, root=not self.started)
+        if program.script_path is not None:
+            self.bench.judge_interpreter(task, program, root=not self.started)
         self._pending_exec = None
         if not proposal.readable:
             raise PermissionError(errno.EACCES, "an executable that the guard may not read")
@@ -447,6 +463,7 @@ class Receiver:
         if origin is None:
             raise Gone
         self.expected[task.tgid] = _Expected(program, task.tid, origin.started, hold)
+        self.lineage.images.add(program.identity)
         self._looks.append((time.monotonic() + _LOOK_S, task.tgid, 3))
         group = task.tgid
         for other in list(self.tasks.values()):
@@ -517,7 +534,7 @@ class Receiver:
         return True
 
     def _became(self, task: Task, program: Program) -> None:
-        self.lineage.record(task.tgid, replace(program, injected=self.programs.injected(task)))
+        self.lineage.record(task.tgid, replace(program, injected=self.programs.injected(task) or task.is_traced()))
         self.bench.event(task.tgid, "exec", ppid=task.status().parent, exe=program.exe, command=program.argv)
         del self.expected[task.tgid]
 
@@ -658,10 +675,14 @@ class Receiver:
         if target == "tree" and op == "signal":
             return CONTINUED
         self.bench.judge(task, SystemAction(op=op, target=target))
+        if op in ("ptrace", "process_vm") and signed > 0:
+            self.lineage.taint(kernel.thread_group(signed))
         return CONTINUED
 
     def _whose_group(self, group: int) -> str:
         """A process group lies in one session; sessions of the tree are the keeper's and those that the tree made."""
+        if group == self.setup.keeper:
+            return "guard"
         for pid in self.lineage.members():
             try:
                 if os.getpgid(pid) == group:
@@ -801,8 +822,15 @@ def _process_handlers(r: Receiver) -> dict[str, Handler]:
         # PRIO_PROCESS is 0 for setpriority, IOPRIO_WHO_PROCESS is 1 for ioprio_set; groups and users reach beyond the tree
         return r._towards(task, "priority", a[1] if a[0] in (0, 1) else 1)
 
+    def group(_: Task, a: Arguments) -> Done:
+        """setpgid(2): the keeper's group is in the same session, and a signal to it would end the keeper."""
+        if a[1] & 0xFFFFFFFF == r.setup.keeper:
+            raise PermissionError(errno.EPERM, "the keeper's process group")
+        return CONTINUED
+
     return {
         "umask": umask,
+        "setpgid": group,
         **dict.fromkeys(
             (
                 "setuid",

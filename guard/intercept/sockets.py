@@ -12,7 +12,7 @@ import ipaddress
 import os
 import socket
 import struct
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Final, Protocol
 
@@ -27,6 +27,7 @@ from guard.intercept.tasks import Task
 MSG_FASTOPEN: Final = 0x20000000
 _SO_NETNS_COOKIE: Final = 71
 _SCM_RIGHTS: Final = 1
+_PIECE: Final = 1 << 20  # bytes of a stream's message that are sent at once on behalf of a threaded caller
 _DATAGRAM_LIMIT: Final = 212992  # net.core.wmem_default: no larger datagram leaves a socket with default settings
 _METADATA: Final = frozenset(
     ("169.254.169.254", "169.254.170.2", "100.100.100.200", "fd00:ec2::254", "168.63.129.16", "192.0.0.192")
@@ -139,7 +140,7 @@ class Sockets:
             if address.family == socket.AF_UNIX:
                 outcome = self._to_unix(task, copy, address)
             elif address.family == socket.AF_NETLINK:
-                return CONTINUED
+                return _call("connect", copy, address.raw, len(address.raw))
             elif kind == socket.SOCK_STREAM:
                 outcome = self._to_tcp(task, copy, address)
             else:
@@ -267,8 +268,6 @@ class Sockets:
     def bind(self, task: Task, number: int, pointer: int, length: int) -> Outcome:
         """bind(2): a unix path is a file made; what the tree bound is known as its own."""
         address = read_address(task, pointer, length)
-        if address.family == socket.AF_NETLINK:
-            return CONTINUED
         copy = kernel.descriptor_of(task.tid, number)
         try:
             if address.family != socket.AF_UNIX or not address.path:
@@ -338,7 +337,12 @@ class Sockets:
             kind = _option(copy, socket.SOL_SOCKET, socket.SO_TYPE)
             family = _option(copy, socket.SOL_SOCKET, socket.SO_DOMAIN)
             if family == socket.AF_NETLINK or kind in (socket.SOCK_STREAM, socket.SOCK_SEQPACKET):
-                return CONTINUED  # the address is ignored (stream) or names the kernel (netlink route)
+                # the address is ignored (stream) or names the kernel (netlink route)
+                return (
+                    CONTINUED
+                    if task.is_alone()
+                    else self._stream(copy, [task.exactly(data, min(size, _PIECE))], [], flags)
+                )
             if size > _DATAGRAM_LIMIT:
                 raise OSError(errno.EMSGSIZE, "datagram too long")
             payload = task.exactly(data, size)
@@ -355,10 +359,62 @@ class Sockets:
         copy = kernel.descriptor_of(task.tid, number)
         try:
             if self._ignores_address(copy):
-                return CONTINUED
+                return CONTINUED if task.is_alone() else self._stream_message(task, copy, header, flags)
             return self._message(task, copy, header, flags)
         finally:
             os.close(copy)
+
+    def _stream_message(self, task: Task, copy: int, header: int, flags: int) -> Outcome:
+        """A stream's message of a caller whose descriptors a sibling may exchange: sent on the socket that was looked at."""
+        _, _, _, vectors, count, control, control_size, _ = struct.unpack("=QIIQQQQI", task.exactly(header, 52))
+        pieces: list[bytes] = []
+        room = _PIECE
+        for place, size in struct.iter_unpack("=QQ", task.exactly(vectors, 16 * min(count, 1024))):
+            pieces.append(task.exactly(place, min(size, room)))
+            room -= len(pieces[-1])
+            if len(pieces[-1]) < size:
+                break
+        passed: list[int] = []
+        ancillary = task.exactly(control, control_size) if control and 0 < control_size <= 4096 else b""
+        try:
+            messages = self._ancillary(task, ancillary, passed)
+        except BaseException:
+            for descriptor in passed:
+                os.close(descriptor)
+            raise
+        return self._stream(copy, pieces, messages, flags, passed)
+
+    @staticmethod
+    def _stream(
+        copy: int, pieces: list[bytes], messages: list[tuple[int, int, bytes]], flags: int, passed: Sequence[int] = ()
+    ) -> Outcome:
+        """Sends now, or, where the caller would wait, in a thread; a stream may take less than it was given."""
+        own = socket.socket(fileno=os.dup(copy))
+
+        def finish() -> None:
+            own.close()
+            for descriptor in passed:
+                os.close(descriptor)
+
+        try:
+            sent = own.sendmsg(pieces, messages, flags | socket.MSG_DONTWAIT)
+        except BlockingIOError:
+            if flags & socket.MSG_DONTWAIT or not os.get_blocking(copy):
+                finish()
+                raise
+
+            def run() -> int:
+                try:
+                    return own.sendmsg(pieces, messages, flags)
+                finally:
+                    finish()
+
+            return InThread(run)
+        except OSError:
+            finish()
+            raise
+        finish()
+        return sent
 
     def send_messages(self, task: Task, number: int, headers: int, count: int, flags: int) -> Outcome:
         """sendmmsg(2), message by message; the lengths are written back as the kernel does."""
@@ -367,7 +423,7 @@ class Sockets:
         copy = kernel.descriptor_of(task.tid, number)
         try:
             if self._ignores_address(copy):
-                return CONTINUED
+                return CONTINUED if task.is_alone() else self._stream_messages(task, copy, headers, count, flags)
             sent = 0
             for index in range(min(count, 1024)):
                 place = headers + 64 * index  # struct mmsghdr: msghdr of 56 bytes, length, padding
@@ -382,6 +438,15 @@ class Sockets:
             return sent
         finally:
             os.close(copy)
+
+    def _stream_messages(self, task: Task, copy: int, headers: int, count: int, flags: int) -> Outcome:
+        """The first message alone, which sendmmsg(2) may do; its length is written back."""
+        if not count:
+            return 0
+        length = self._stream_message(task, copy, headers, flags | socket.MSG_DONTWAIT)
+        if isinstance(length, int):
+            _write(task, headers + 56, struct.pack("=I", length))
+        return 1
 
     @staticmethod
     def _ignores_address(copy: int) -> bool:
@@ -484,14 +549,19 @@ class Sockets:
             return "resolver"
         local = _is_loopback(ip) or ip in ("0.0.0.0", "::")
         inodes = self._listening.get((namespace, port), ())
-        if stream and inodes and (local or _is_own_address(ip)) and set(inodes) & _listeners(task, port):
+        if (
+            stream
+            and inodes
+            and (local or _is_own_address(ip))
+            and _answer(task, ("tcp", "tcp6"), ip, port, b"0A") <= set(inodes)
+        ):
             return "tree"
         datagrams = self._datagrams.get((namespace, port), ())
         if (
             not stream
             and datagrams
             and (local or _is_own_address(ip))
-            and set(datagrams) & _inodes(task, ("udp", "udp6"), port, None)
+            and _answer(task, ("udp", "udp6"), ip, port, None) <= set(datagrams)
         ):
             return "tree"
         if f"{ip}:{port}" in self._models or (local and f"localhost:{port}" in self._models):
@@ -531,12 +601,22 @@ def _is_own_address(ip: str) -> bool:
 
 def _listeners(task: Task, port: int) -> set[int]:
     """Inodes of the TCP sockets that listen on this port in the caller's network namespace (proc_net_tcp(5); state 0A is LISTEN)."""
-    return _inodes(task, ("tcp", "tcp6"), port, b"0A")
+    return {inode for _, inode in _bound(task, ("tcp", "tcp6"), port, b"0A")}
 
 
-def _inodes(task: Task, tables: tuple[str, ...], port: int, state: bytes | None) -> set[int]:
-    wanted = b"%04X" % port
-    found: set[int] = set()
+def _answer(task: Task, tables: tuple[str, ...], ip: str, port: int, state: bytes | None) -> set[int]:
+    """Inodes of the sockets that would get what is sent to this address: those bound to it, else those bound to all addresses.
+
+    `{-1}` where there is none, which is nobody's.
+    """
+    bound = _bound(task, tables, port, state)
+    exact = {inode for address, inode in bound if address == ip}
+    return exact or {inode for address, inode in bound if address in ("0.0.0.0", "::")} or {-1}
+
+
+def _bound(task: Task, tables: tuple[str, ...], port: int, state: bytes | None) -> list[tuple[str, int]]:
+    wanted = b":%04X" % port
+    found: list[tuple[str, int]] = []
     for table in tables:
         try:
             text = task.file(f"net/{table}")
@@ -544,9 +624,18 @@ def _inodes(task: Task, tables: tuple[str, ...], port: int, state: bytes | None)
             continue
         for line in text.splitlines()[1:]:
             parts = line.split()
-            if parts[1].endswith(b":" + wanted) and (state is None or parts[3] == state):
-                found.add(int(parts[9]))
+            if parts[1].endswith(wanted) and (state is None or parts[3] == state):
+                found.append((_shown_address(parts[1][: -len(wanted)]), int(parts[9])))
     return found
+
+
+def _shown_address(text: bytes) -> str:
+    """An address as procfs prints it: 32-bit words in the machine's byte order."""
+    raw = b"".join(struct.pack("=I", int(text[at : at + 8], 16)) for at in range(0, len(text), 8))
+    if len(raw) == 4:
+        return socket.inet_ntop(socket.AF_INET, raw)
+    address = ipaddress.IPv6Address(raw)
+    return str(address.ipv4_mapped or address)
 
 
 def _unix_inodes(path: bytes) -> set[int]:

@@ -42,7 +42,7 @@ NUMBERS: Final[Mapping[str, tuple[int | None, int | None]]] = {
     "ptrace": (101, 117), "process_vm_readv": (310, 270), "process_vm_writev": (311, 271),
     "prlimit64": (302, 261), "setpriority": (141, 140), "ioprio_set": (251, 30), "sched_setscheduler": (144, 119),
     "sched_setparam": (142, 118), "sched_setattr": (314, 274), "sched_setaffinity": (203, 122),
-    "fcntl": (72, 25), "ioctl": (16, 29), "prctl": (157, 167),
+    "setpgid": (109, 154), "fcntl": (72, 25), "ioctl": (16, 29), "prctl": (157, 167),
     # what a check relies on
     "umask": (95, 166), "clone": (56, 220), "clone3": (435, 435), "unshare": (272, 97), "setns": (308, 268), "chroot": (161, 51),
     "setuid": (105, 146), "setgid": (106, 144), "setreuid": (113, 145), "setregid": (114, 143), "setresuid": (117, 147),
@@ -176,6 +176,7 @@ CONDITIONAL: Final[Mapping[str, tuple[tuple[_Row, ...], int]]] = {
     "sched_setparam": ((((Test(0, 0),), _ALLOW),), _NOTIFY),
     "sched_setattr": ((((Test(0, 0),), _ALLOW),), _NOTIFY),
     "sched_setaffinity": ((((Test(0, 0),), _ALLOW),), _NOTIFY),
+    "setpgid": ((((Test(1, 0),), _ALLOW),), _NOTIFY),  # a group of its own; joining one is judged
     "unshare": ((((Test(0, 0),), _ALLOW),), _NOTIFY),
 }
 

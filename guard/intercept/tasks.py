@@ -193,6 +193,14 @@ class Task:
         """The device number of the controlling terminal, 0 where there is none (proc_pid_stat(5), field 7)."""
         return int(self._file("stat").rsplit(b")", 1)[1].split()[4])
 
+    def is_alone(self) -> bool:
+        """Whether the process has one thread, so that nobody exchanges its descriptors while a call is looked at."""
+        return _field(self._file("status"), b"Threads").strip() == b"1"
+
+    def is_traced(self) -> bool:
+        """Whether a tracer is attached (ptrace(2)); it stays attached over an exec."""
+        return int(_field(self._file("status"), b"TracerPid") or b"0") != 0
+
     def leads_session(self) -> bool:
         """Whether the process is a session leader, which acquires a terminal by opening it."""
         return int(self._file("stat").rsplit(b")", 1)[1].split()[3]) == self.tgid
