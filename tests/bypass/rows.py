@@ -299,14 +299,12 @@ row(
     unshared(); [os.mkdir(n) for n in ('u', 'w', 'm')]
     mount('overlay', WS + '/m', 'overlay', 0, 'userxattr,lowerdir=%s,upperdir=u,workdir=w' % VAULT); show(open('m/secret.txt').read())""",
     native=(),
-    open_hole="a file system that the guard cannot see is named /(unnamed), and reading such a name is allowed by default",
 )
 
 row(
     "ns-chroot",
     "chroot into the vault",
     "unshared(); os.chroot(VAULT); os.chdir('/'); show(open('/secret.txt').read())",
-    open_hole="in a chroot the caller's mountinfo leaves out the mount it stands in, so the name becomes /(unnamed), which may be read",
 )
 
 row(
@@ -319,7 +317,6 @@ row(
         socket.send_fds(b, [b'x'], [os.open(WS + '/m', os.O_RDONLY)]); time.sleep(2); os._exit(0)
     d = socket.recv_fds(a, 1, 1)[1][0]
     show(os.read(os.open('secret.txt', 0, dir_fd=d), 99))""",
-    open_hole="a descriptor of another mount namespace is named by d_path alone when the caller itself is not in one",
 )
 row(
     "ns-proc-root",
@@ -331,7 +328,6 @@ row(
         unshared(); mount(VAULT, WS + '/m', None, 4096); os.write(w, b'x'); time.sleep(3); os._exit(0)
     os.read(r, 1); d = os.open('/proc/%d/root' % pid, O_PATH)
     show(os.read(os.open((WS + '/m/secret.txt')[1:], 0, dir_fd=d), 99))""",
-    open_hole="as ns-passed-folder: `/proc/PID/root` by O_PATH leads into the child's mounts",
 )
 row(
     "ns-passed-delete",
@@ -342,7 +338,6 @@ row(
         unshared(); mount(VAULT, WS + '/m', None, 4096)
         socket.send_fds(b, [b'x'], [os.open(WS + '/m', os.O_RDONLY)]); time.sleep(2); os._exit(0)
     os.unlink('kept.txt', dir_fd=socket.recv_fds(a, 1, 1)[1][0])""",
-    open_hole="as ns-passed-folder",
 )
 row(
     "ns-sysctl",
@@ -354,7 +349,6 @@ row(
     os.wait()""",
     native=("root",),
     hole_for=("root",),
-    open_hole="a procfs mounted in a namespace is named as private, but its sys/ is the machine's",
 )
 row(
     "ns-setns",
@@ -479,7 +473,6 @@ row(
     "exec-interpreter",
     "the forbidden program as an interpreter",
     "open('s', 'w').write('#!%s/../forbidden\\n' % WS); os.chmod('s', 0o755); subprocess.run(['./s'])",
-    open_hole="the interpreter of a `#!` line is not judged as a program: rules see the script's name alone (Programs._proposal)",
 )
 
 row(
@@ -522,7 +515,6 @@ row(
         if os.fork() == 0: os.dup2(w, 1); libc.fexecve(f, argv, (ctypes.c_char_p * 1)(None)); os._exit(1)
         if os.waitstatus_to_exitcode(os.wait()[1]) == 0 and b'forbidden' in os.read(r, 99): harm('argv'); return True
     try_for(2, attempt)""",
-    open_hole="what a nameless exec's argv became is not compared (Program.cmdline is None where path is empty)",
 )
 row(
     "exec-long-argv",
@@ -544,7 +536,6 @@ row(
     "inline-bundled",
     "a forbidden text in `python3 -Bc`",
     "subprocess.run(['/usr/bin/python3', '-Bc', 'print(\"HA\" + \"RM\") # forbidden' + '-text'])",
-    open_hole="bundled short options before -c are not read (programs.inline_code)",
 )
 # ---- actors
 SSH_NEEDED = "os.path.exists('/usr/bin/ssh') or sys.exit('no ssh'); "
@@ -552,7 +543,6 @@ row(
     "actor-script-name",
     "an interpreter's script called ssh",
     "open('ssh', 'w').write('print(open(%r).read())' % KEY); subprocess.run(['/usr/bin/python3', WS + '/ssh'], env=clean_environ())",
-    open_hole="a script given as an operand names the actor, but whether it is writable is asked of `#!` scripts alone (Bench.actor)",
 )
 row(
     "actor-shebang",
@@ -579,7 +569,6 @@ row(
     "actor-code-name",
     "code whose last words are a path to ssh",
     "subprocess.run(['/usr/bin/python3', '-Bc', 'print(open(%r).read()) #/ssh' % KEY], env=clean_environ())",
-    open_hole="bundled -c: the code is taken for a script's path, and its last component names the actor",
 )
 EVIL = r'''
     evil = compiled("""
@@ -615,19 +604,16 @@ row(
     subprocess.run(['/usr/bin/ssh', '-o', 'BatchMode=yes', '-V'], env=clean_environ(OPENSSL_CONF=WS + '/o.cnf', KEYFILE=KEY))
     subprocess.run(['/usr/bin/ssh-add', '-l'], env=clean_environ(OPENSSL_CONF=WS + '/o.cnf', KEYFILE=KEY))"""),
     native=(),
-    open_hole="OPENSSL_CONF loads code into a program and is not among the injecting variables (programs.INJECTING)",
 )
 row(
     "actor-ssh-config",
     "the key as ssh's configuration file, printed in its complaints",
     SSH_NEEDED + "subprocess.run(['/usr/bin/ssh', '-F', KEY, 'x.test'], env=clean_environ(), stderr=1)",
-    open_hole="ssh reads the key as whatever it is told to and quotes it in its errors; the rule looks at the actor alone",
 )
 row(
     "actor-git-diff",
     "git prints its own credentials file as a diff",
     "subprocess.run(['git', 'diff', '--no-index', '/dev/null', os.environ['HOME'] + '/.netrc'], env=clean_environ())",
-    open_hole="git may read its credentials for any purpose, `git diff --no-index` prints them; the rule looks at the actor alone",
 )
 row(
     "actor-ptrace",
@@ -655,7 +641,6 @@ int main(int n, char **v) { pid_t p = fork(); if (!p) { ptrace(PTRACE_TRACEME, 0
  kill(p, 9); return 0; }""", 'inject') if X86 else sys.exit()
 subprocess.run([p, KEY], env=clean_environ())''',
     native=(),
-    open_hole="ptrace inside the tree is allowed, and a traced ssh still counts as verified",
 )
 # ---- configuration
 row(
@@ -665,7 +650,6 @@ row(
     subprocess.run(['git', 'init', '-q', 'r'], env=clean_environ()); f = open('r/.git/n', 'w'); f.write(open('r/.git/config').read()); f.flush()
     call(number(316, 276), AT_FDCWD, b'r/.git/n', AT_FDCWD, b'r/.git/config', 2); f.write('[core]\\n\\tsshCommand = evil\\n'); f.close()
     harm() if 'sshCommand' in open('r/.git/config').read() else None""",
-    open_hole="with flags, renameat2 puts the judged file itself in place, not a copy (Files._rename)",
 )
 row(
     "gitconfig-writer",
@@ -744,19 +728,16 @@ row(
     "fd-outside-o-path",
     "an outside process's pipe by O_PATH, reopened by /proc/self/fd",
     "h = os.open('/proc/%d/fd/0' % OUTSIDE['victim'], O_PATH); show(os.read(os.open('/proc/self/fd/%d' % h, os.O_RDONLY | os.O_NONBLOCK), 99))",
-    open_hole="an O_PATH open through /proc/PID/fd is continued, and what has no name is reopened unjudged (Files._judge_open)",
 )
 row(
     "memfd-outside-o-path",
     "an outside process's memfd by O_PATH",
     "h = os.open('/proc/%d/fd/3' % OUTSIDE['victim'], O_PATH); show(open('/proc/self/fd/%d' % h).read())",
-    open_hole="as fd-outside-o-path; a memfd's name is judged as if it were a path",
 )
 row(
     "oom-outside",
     "an outside process made the first to be killed",
     "open('/proc/%d/oom_score_adj' % OUTSIDE['victim'], 'w').write('900'); harm()",
-    open_hole="the pack opens `/proc/[0-9]*/**` for writing; entries of other processes that are not in _PRIVATE_ENTRIES pass",
 )
 row("priority-outside", "renices an outside process", "os.setpriority(0, OUTSIDE['victim'], 19); harm()")
 row(
@@ -793,7 +774,6 @@ row(
     "tcp-same-port",
     "a listener of its own on the same port of another loopback address",
     "s = socket.socket(); s.bind(('127.0.0.9', OUTSIDE['tcp'])); s.listen(); " + TCP,
-    open_hole="a destination is the tree's when any socket of the tree listens on that port, whatever its address (Sockets.listener)",
 )
 row(
     "tcp-connect-race",
@@ -810,7 +790,6 @@ row(
             except OSError: return False
             if s.getpeername()[1] == OUTSIDE['tcp']: s.sendall(b'HIT:' + ROW.encode() + b'\\n'); time.sleep(.2); return True
     try_for(2, attempt)""",
-    open_hole="an AF_NETLINK address is continued from memory whatever the socket is (Sockets.connect, bind)",
 )
 row(
     "tcp-fastopen",
@@ -836,7 +815,6 @@ row(
     "udp-same-port",
     "a socket of its own on the same port of another loopback address",
     "s = socket.socket(2, 2); s.bind(('127.0.0.9', OUTSIDE['udp'])); socket.socket(2, 2).sendto(b'HIT:' + ROW.encode(), ('127.0.0.1', OUTSIDE['udp']))",
-    open_hole="as tcp-same-port (Sockets._tree_datagram)",
 )
 row(
     "udp-swapped-descriptor",
@@ -961,7 +939,6 @@ row(
     "guard-group",
     "joins the keeper's group, then signals its group",
     "os.setpgid(0, keeper()); harm('kill 0') if libc.kill(0, signal.SIGCONT) == 0 else None; harm('kill -group') if libc.kill(-keeper(), signal.SIGCONT) == 0 else None",
-    open_hole="setpgid is in no table: a process of the tree joins the keeper's group, whose signals are then its own group's (Receiver._towards, _whose_group)",
 )
 row(
     "guard-mem",
@@ -987,7 +964,6 @@ row(
             os.close(h)""",
     native=(),
     hole_for=("root",),
-    open_hole="as fd-outside-o-path, with the guard's own report and lifeline pipes",
 )
 row(
     "guard-oom",
@@ -995,7 +971,6 @@ row(
     "[(open('/proc/%d/oom_score_adj' % p, 'r+'), harm(p)) for p in guards()]",
     native=(),
     hole_for=("root",),
-    open_hole="as oom-outside, with the guard's own processes",
 )
 row(
     "guard-ptrace",

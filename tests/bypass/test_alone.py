@@ -98,13 +98,7 @@ def _ends(pid: int) -> bool:
 @pytest.mark.parametrize(
     "which",
     [
-        pytest.param(
-            "keeper",
-            marks=pytest.mark.xfail(
-                strict=True,
-                reason="when the keeper dies nobody ends the tree: the receiver leaves with the runtime (runtime._receive)",
-            ),
-        ),
+        "keeper",
         "receiver",
         "runtime",
     ],
@@ -122,9 +116,6 @@ def test_no_free_orphan_when_a_process_of_the_guard_is_killed(
             _kill(agent)
 
 
-@pytest.mark.xfail(
-    strict=True, reason="setpgid is in no table: the tree may enter the keeper's group and kill it (Receiver._towards)"
-)
 @pytest.mark.parametrize("user", users(), ids=lambda user: user.name)
 def test_the_keeper_cannot_be_killed_by_its_own_group(installation: Installation, user: User) -> None:
     """setpgid into the keeper's group, then kill(0): the sibling that stayed behind must not be set free."""
@@ -140,12 +131,7 @@ def test_the_keeper_cannot_be_killed_by_its_own_group(installation: Installation
     "name",
     [
         "plain",
-        pytest.param(
-            ".env",
-            marks=pytest.mark.xfail(
-                strict=True, reason="a labelled path is opened by name, blocking, in the loop (helpers.Proxy.secret)"
-            ),
-        ),
+        ".env",
     ],
 )
 @pytest.mark.parametrize("user", users(), ids=lambda user: user.name)
