@@ -51,6 +51,8 @@ _MOUNT_POINT: Final = Verdict(
     because="an empty file or folder that a sandbox mounts something over",
     source="default",
 )
+_PIECE: Final = 24_000  # characters that the classifier reads whole, in about 20 ms
+_OVERLAP: Final = 2_000  # one window of it: nothing is cut in two by both
 _UNSCORED: Final = Harm(score=0.0, label="none")  # what is not the classifier's business adds nothing
 
 
@@ -313,26 +315,35 @@ class Bench:
         return made, context
 
     def _exec_harm(self, task: Task, program: Program, action: ExecAction) -> tuple[Harm | None, bool]:
-        """The score of what the exec brings (inline code, a script's body, or the command line where an agent issued it itself), and whether
-        there was one.
+        """The score of what the exec brings (inline code, a script that the tree could have written, or the command line where an agent
+        issued it itself), and whether there was one.
 
         What a scored command starts in turn is part of its text or has its own code scored, so that a build's thousand compiler calls
-        are not scored one by one.
+        are not scored one by one; installed scripts are programs like any other.
         """
         if not self.terms.model:
             return _UNSCORED, False
-        if not carries_code(program):
-            parent = self.lineage.program(task.tgid)
-            if parent is not None and parent.scored:
-                return _UNSCORED, False
-            return self.score("shell", action.command or program.exe), True
         code = inline_code(program)
-        text = code if code is not None else self.programs.script(task, program)
-        if text is None:
-            return None, False
-        if not text:
-            return self.score("shell", action.command or program.exe), True
-        return self.score("python" if "python" in program.runs.rpartition("/")[2] else "shell", text), True
+        if (
+            code is None
+            and carries_code(program)
+            and (program.script_path is None or self._writable(program.script_path))
+        ):
+            code = self.programs.script(task, program)
+            if code is None:
+                return None, False
+        if code:
+            return self._score("python" if "python" in program.runs.rpartition("/")[2] else "shell", code), True
+        parent = self.lineage.program(task.tgid)
+        if parent is not None and parent.scored:
+            return _UNSCORED, False
+        return self._score("shell", action.command or program.exe), True
+
+    def _score(self, kind: str, text: str) -> Harm | None:
+        """The worst score of the text's pieces: the classifier sees the whole of a piece, and says so where it cannot; None where one is unscored."""
+        scores = [self.score(kind, text[at : at + _PIECE]) for at in range(0, len(text), _PIECE - _OVERLAP)]
+        worst = max((harm for harm in scores if harm is not None), key=lambda harm: harm.score, default=None)
+        return None if None in scores else worst
 
     def _harm(self, action: Action) -> Harm | None:
         text = getattr(action, "text", None)

@@ -40,15 +40,37 @@ _SYSTEM_LOADERS: Final = (
     b"/gnu/store/",
 )
 _SHELLS: Final = frozenset(("bash", "sh", "dash", "zsh", "ksh", "fish", "ash"))
-# Variables by which whoever sets them runs code inside the program (ld.so(8) and the interpreters' manuals)
-INJECTING: Final = (
-    b"LD_PRELOAD=", b"LD_AUDIT=", b"LD_LIBRARY_PATH=", b"PYTHONPATH=", b"PYTHONSTARTUP=", b"PYTHONHOME=", b"NODE_OPTIONS=", b"NODE_PATH=",
-    b"GIT_SSH_COMMAND=", b"GIT_SSH=", b"GIT_EXTERNAL_DIFF=", b"GIT_PROXY_COMMAND=", b"GIT_CONFIG_COUNT=", b"GIT_ASKPASS=", b"BASH_ENV=", b"ENV=",
-    b"PERL5LIB=", b"PERL5OPT=", b"PERLLIB=", b"RUBYOPT=", b"RUBYLIB=", b"GEM_PATH=", b"GEM_HOME=", b"GCONV_PATH=", b"SSH_ASKPASS=",
-    b"OPENSSL_CONF=", b"OPENSSL_MODULES=", b"OPENSSL_ENGINES=", b"KRB5_CONFIG=", b"PYTHONUSERBASE=", b"PYTHONINSPECT=", b"npm_config_",
-    b"GIT_EXEC_PATH=", b"GIT_TEMPLATE_DIR=", b"GIT_CONFIG_PARAMETERS=", b"GIT_PAGER=", b"GIT_EDITOR=", b"JAVA_TOOL_OPTIONS=", b"_JAVA_OPTIONS=",
-    b"LUA_INIT=", b"BROWSER=", b"SSLKEYLOGFILE=",
-)  # fmt: skip
+# Variables by which whoever sets them runs code inside a program (ld.so(8) and the programs' manuals), and the programs that read them
+_ANY, _GIT, _SSH = r"", r"^git", r"^(git|ssh|scp|sftp)"
+INJECTING: Final = {
+    _ANY: (
+        b"LD_PRELOAD=",
+        b"LD_AUDIT=",
+        b"LD_LIBRARY_PATH=",
+        b"GCONV_PATH=",
+        b"OPENSSL_CONF=",
+        b"OPENSSL_MODULES=",
+        b"OPENSSL_ENGINES=",
+    ),
+    r"^(ba|da|z|k)?sh$": (b"BASH_ENV=", b"ENV=", b"ZDOTDIR="),
+    _GIT: (
+        b"GIT_SSH=", b"GIT_SSH_COMMAND=", b"GIT_EXTERNAL_DIFF=", b"GIT_PROXY_COMMAND=", b"GIT_CONFIG", b"GIT_ASKPASS=", b"GIT_EXEC_PATH=",
+        b"GIT_TEMPLATE_DIR=", b"GIT_PAGER=", b"GIT_EDITOR=", b"GIT_SEQUENCE_EDITOR=", b"BROWSER=", b"EDITOR=", b"VISUAL=", b"PAGER=",
+    ),
+    _SSH: (b"SSH_ASKPASS=", b"KRB5_CONFIG=", b"KRB5CCNAME="),
+    r"^(npm|npx|node|yarn|pnpm)": (b"npm_config_", b"NODE_OPTIONS=", b"NODE_PATH="),
+    r"^(python|pip|aws|az|gcloud|twine|uv)": (
+        b"PYTHONPATH=",
+        b"PYTHONSTARTUP=",
+        b"PYTHONHOME=",
+        b"PYTHONUSERBASE=",
+        b"PYTHONINSPECT=",
+    ),
+    r"^(perl|git)": (b"PERL5LIB=", b"PERL5OPT=", b"PERLLIB="),
+    r"^(ruby|gem)": (b"RUBYOPT=", b"RUBYLIB=", b"GEM_PATH=", b"GEM_HOME="),
+    r"^(java|mvn|gradle)": (b"JAVA_TOOL_OPTIONS=", b"_JAVA_OPTIONS=", b"JDK_JAVA_OPTIONS="),
+    r"^lua": (b"LUA_INIT=", b"LUA_PATH="),
+}  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -240,10 +262,16 @@ class Programs:
         return "failed" if cmdline == expected.before and now == expected.identity_before else "other"
 
     @staticmethod
-    def injected(task: Task) -> bool:
-        """Whether a variable that injects code is set; asked at the image's first trapped call, when nothing can have hidden it yet."""
+    def injected(task: Task, program: Program) -> bool:
+        """Whether a variable is set that injects code into this program (by its own name or its interpreter's); asked at the image's first
+        trapped call, when nothing can have hidden it yet.
+        """
+        names = (program.name, os.path.basename(program.runs))
+        prefixes = tuple(
+            p for who, some in INJECTING.items() if any(re.search(who, name) for name in names) for p in some
+        )
         try:
-            return any(part.startswith(INJECTING) for part in task.file("environ").split(b"\0"))
+            return any(part.startswith(prefixes) for part in task.file("environ").split(b"\0"))
         except OSError:
             return True
 

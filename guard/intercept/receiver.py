@@ -534,7 +534,9 @@ class Receiver:
         return True
 
     def _became(self, task: Task, program: Program) -> None:
-        self.lineage.record(task.tgid, replace(program, injected=self.programs.injected(task) or task.is_traced()))
+        self.lineage.record(
+            task.tgid, replace(program, injected=self.programs.injected(task, program) or task.is_traced())
+        )
         self.bench.event(task.tgid, "exec", ppid=task.status().parent, exe=program.exe, command=program.argv)
         del self.expected[task.tgid]
 

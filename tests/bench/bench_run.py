@@ -245,7 +245,9 @@ def _true() -> str:
 
 def show(table: dict[str, tuple[float, float]], rounds: int) -> None:
     """A table in Markdown."""
-    print(f"{os.cpu_count()} CPUs, Linux {platform.release()}, Python {platform.python_version()}, medians of {rounds}\n")
+    print(
+        f"{os.cpu_count()} CPUs, Linux {platform.release()}, Python {platform.python_version()}, medians of {rounds}\n"
+    )
     print("| | native | guarded | added | times |")
     print("| --- | ---: | ---: | ---: | ---: |")
     for name, (native, guarded) in table.items():

@@ -1,0 +1,1 @@
+"""Programs, run natively and under the guard, and compared."""

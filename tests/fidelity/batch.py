@@ -19,10 +19,9 @@ import time
 from pathlib import Path
 from typing import Any
 
-sys.path.insert(0, str(Path(__file__).parent))
+sys.path.insert(0, str(Path(__file__).parents[2]))
 
-import python_programs
-import shell_programs
+from tests.fidelity import python_programs, shell_programs
 
 LIMIT_S = 30  # for one program; a good one needs a second
 
@@ -96,7 +95,7 @@ def begin(name: str, folder: str, scratch: str) -> None:
     try:
         python_programs.PROGRAMS[name]()
     except BaseException as problem:  # noqa: BLE001 - part of what is compared
-        print(f"{type(problem).__name__}: {problem}", file=sys.stderr)
+        sys.stderr.write(f"{type(problem).__name__}: {problem}\n")
         status = 1
     sys.stdout.flush()
     sys.stderr.flush()

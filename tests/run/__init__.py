@@ -1,0 +1,1 @@
+"""`guard run` as its caller sees it."""
