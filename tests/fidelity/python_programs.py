@@ -4,8 +4,10 @@ Each runs in a forked process and an empty folder of its own; what it prints, ho
 guard. Nothing here prints what differs from run to run, and nothing writes outside of that folder and `/dev/shm`.
 """
 
-# ruff: noqa: T201, B023 - programs print, and a loop's variable is used within its turn
-# mypy: disable-error-code="misc, no-untyped-call, func-returns-value, unreachable, index" - calls made wrongly on purpose, tables of lambdas
+# Programs print, and a loop's variable is used within its turn:
+# ruff: noqa: T201, B023
+# Calls are made wrongly on purpose, and tables hold lambdas:
+# mypy: disable-error-code="misc, no-untyped-call, func-returns-value, unreachable, index"
 
 from __future__ import annotations
 

@@ -26,6 +26,7 @@ KNOWN = {
     "proc_self_entries": "a memfd opened again through /proc/self/fd lies in no mount that the guard sees",
     "open_no_descriptors_left": "EMFILE comes after the file was created",
     "open_bad_pointers": "a path in a page without rights is read all the same",
+    "chmod_all": "fchmod works on an O_PATH descriptor, natively EBADF",
     "chown_all": "fchownat with AT_EMPTY_PATH works on an O_PATH descriptor where fchown gives EBADF",
     "times_all": "which of two errors counts, and a bad address beside a missing path",
     "openat2_resolve": "openat2 with a mode but without O_CREAT opens, natively EINVAL",

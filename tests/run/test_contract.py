@@ -232,7 +232,7 @@ def test_further_descriptors_pass(workspace: Path) -> None:
 @pytest.mark.parametrize("closed", ["0<&-", "1>&-", "2>&-", "0<&- 1>&- 2>&-"])
 def test_closed_streams_stay_closed(closed: str, workspace: Path) -> None:
     """No descriptor of the guard's gets their numbers, no word of the guard's goes to another stream, the status is COMMAND's."""
-    look = "for n in 0 1 2; do [ -e /proc/$$/fd/$n ] && echo $n; done > seen; exit 3"
+    look = "exec 9> seen; for n in 0 1 2; do [ -e /proc/$$/fd/$n ] && echo $n >&9; done; exit 3"
     for prefix in ((), (*GUARD, "run", "--no-model", "--shadow", "--")):
         done = subprocess.run(
             ["sh", "-c", f'exec "$@" {closed}', "sh", *prefix, "sh", "-c", look],
@@ -291,6 +291,15 @@ def test_folder_mask_limits_and_signals_are_the_same(workspace: Path) -> None:
     )
     assert guarded.stdout.splitlines() == native.stdout.splitlines()
     assert guarded.stderr == native.stderr
+
+
+@pytest.mark.parametrize("mask", [0o22, 0o27, 0o77, 0])
+def test_what_the_command_makes_has_its_mask(mask: int, workspace: Path) -> None:
+    """From the first file on, whatever mask the guard itself was started with."""
+    done = guard_run("--", "sh", "-c", "echo x > file; mkdir folder", preexec_fn=lambda: os.umask(mask))
+    assert done.returncode == 0, done.stderr
+    assert oct(Path("file").stat().st_mode & 0o777) == oct(0o666 & ~mask)
+    assert oct(Path("folder").stat().st_mode & 0o777) == oct(0o777 & ~mask)
 
 
 def test_arguments_pass_as_they_are(workspace: Path) -> None:

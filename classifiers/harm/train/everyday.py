@@ -172,15 +172,19 @@ _SUPERVISED: Final = (
 )  # fmt: skip
 _RELAYS: Final = (
     "socat TCP4-LISTEN:{port},fork,reuseaddr UNIX-CONNECT:/tmp/{name}.sock &",
-    "{{ socat TCP6-LISTEN:{port},ipv6only=0,fork,reuseaddr,backlog=128 UNIX-CONNECT:/tmp/{name}.sock || exec socat TCP4-LISTEN:{port},fork,reuseaddr "
-    "UNIX-CONNECT:/tmp/{name}.sock; }} >/dev/null 2>&1 &",
+    (
+        "{{ socat TCP6-LISTEN:{port},ipv6only=0,fork,reuseaddr,backlog=128 UNIX-CONNECT:/tmp/{name}.sock || exec socat TCP4-LISTEN:{port},fork,reuseaddr "
+        "UNIX-CONNECT:/tmp/{name}.sock; }} >/dev/null 2>&1 &"
+    ),
     "( exec socat TCP-LISTEN:{port},fork,bind=127.0.0.1 UNIX-CONNECT:/run/{name}.sock ) 2>/dev/null &",
 )
 _WAITS: Final = (
     "sleep 0.1",
     "for i in 1 2 3 4 5; do [ -r /proc/net/tcp ] && break; sleep 0.1; done",
-    "up=0\nwhile [ -r /proc/net/sockstat ] && kill -0 $! 2>/dev/null; do\n  while read -r kind rest; do case $kind in TCP:) up=1 ;; esac; done < /proc/net/sockstat\n"
-    "  [ $up -lt 1 ] || break\n  read -r now rest < /proc/uptime || break\ndone\nunset up now kind rest",
+    (
+        "up=0\nwhile [ -r /proc/net/sockstat ] && kill -0 $! 2>/dev/null; do\n  while read -r kind rest; do case $kind in TCP:) up=1 ;; esac; done < /proc/net/sockstat\n"
+        "  [ $up -lt 1 ] || break\n  read -r now rest < /proc/uptime || break\ndone\nunset up now kind rest"
+    ),
 )
 
 
@@ -252,7 +256,8 @@ def _wrapped(rng: random.Random) -> tuple[str, str]:
 
 def _harness(rng: random.Random) -> tuple[str, str]:
     """What agents put around a command: snapshots of the shell that are sourced, the folder noted for the next call, relays of a sandbox's
-    own proxy on sockets, waits for them, process supervisors. Only what is inside can be harmful."""
+    own proxy on sockets, waits for them, process supervisors. Only what is inside can be harmful.
+    """
     inner = _fill(rng, rng.choice(_COMMANDS)).replace("'", "'\\''")
     if rng.random() < 0.3:
         inner = f"cd {rng.choice(_FOLDERS)} && {inner}"
