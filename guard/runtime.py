@@ -110,6 +110,8 @@ def _executable(name: str, environ: Mapping[str, str]) -> str | None:
     """As execvp(3) looks for it."""
     if "/" in name:
         return os.path.abspath(name) if os.path.exists(name) else None
+    if name in (".", ".."):
+        return os.path.abspath(name)
     found = None
     for folder in environ.get("PATH", os.defpath).split(":"):
         candidate = os.path.join(folder or ".", name)
@@ -461,6 +463,7 @@ class _Loop:
         self.lines = b""
         self.wake_read, self.wake_write = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
         self.receiver_gone = False
+        self.asker_due: float | None = None
 
     def run(self) -> None:
         """Until the keeper has reported the end."""
@@ -504,7 +507,8 @@ class _Loop:
         return True
 
     def _timeout(self) -> float | None:
-        due = [t for t in (self._terminal_timer(), self._asker_timer()) if t is not None]
+        self.asker_due = self._asker_timer()  # asked before the wait: a countdown's next second lies always ahead
+        due = [t for t in (self._terminal_timer(), self.asker_due) if t is not None]
         if self.session.terminal is not None and self.session.terminal.in_background:
             due.append(time.monotonic() + 1.0)
         return max(0.0, (min(due) - time.monotonic()) * 1000 + 1) if due else None
@@ -534,8 +538,7 @@ class _Loop:
             answer = asker.on_key(key)
             if answer is not None:
                 self._answer(answer)
-        due = asker.timer()
-        if due is not None and due <= time.monotonic():
+        if self.asker_due is not None and self.asker_due <= time.monotonic():
             for answer in asker.on_timer():
                 self._answer(answer)
         if terminal.hung_up:

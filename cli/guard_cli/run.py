@@ -50,6 +50,7 @@ def main(words: Sequence[str]) -> int:
     if words and words[0] in ("-h", "--help"):
         sys.stdout.write(USAGE)
         return 0
+    _open_standard()
     import gc
 
     gc.disable()  # until the session is up: what is made now stays
@@ -80,6 +81,19 @@ def main(words: Sequence[str]) -> int:
     except CannotRun as problem:
         print(f"guard run: {problem}", file=sys.stderr)
     return OWN_FAILURE
+
+
+def _open_standard() -> None:
+    """Standard descriptors that were closed become /dev/null for the guard, so that none of its own files takes their place; COMMAND finds them
+    closed as they were (close-on-exec).
+    """
+    for number, name in enumerate(("stdin", "stdout", "stderr")):
+        try:
+            os.fstat(number)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC)  # the lowest free number is this one
+            if number:
+                setattr(sys, name, open(number, "w", closefd=False))  # noqa: SIM115 - it lives as long as the process
 
 
 def leave(status: int) -> NoReturn:

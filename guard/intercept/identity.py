@@ -29,7 +29,8 @@ class Identity:
         self.own: Persona = own.status().persona
         own.close()
         self._user_namespace = os.stat("/proc/self/ns/user").st_ino
-        self._umask = os.umask(0o077)
+        os.umask(0o077)
+        self._umask = 0o077
         self._taken = False
 
     def differs(self, task: Task, *, namespaces_moved: bool) -> bool:

@@ -116,6 +116,7 @@ class Bench:
     _memo: dict[tuple[str, str], tuple[Verdict, Callable[[int, int, int, str], bytes]]] = field(default_factory=dict)
     _formats: dict[tuple[str, Verdict], Callable[[int, int, int, str], bytes]] = field(default_factory=dict)
     _once: frozenset[str] = frozenset()
+    _denied: str | None = None
     _granted: dict[str, float] = field(default_factory=dict)
     _session: set[str] = field(default_factory=set)
     _refused: set[str] = field(default_factory=set)
@@ -376,6 +377,8 @@ class Bench:
         if self._granted.get(key, 0.0) > time.monotonic():
             del self._granted[key]
             return _by(verdict, Decision.ALLOW, "allowed earlier, for this retry")
+        if key == self._denied:
+            return _by(verdict, Decision.BLOCK, "not allowed")
         if key in self._refused:
             return _by(verdict, Decision.BLOCK, "refused before")
         if self.terms.shadow or not ask or self.terms.approver == "deny":
@@ -430,6 +433,10 @@ class Bench:
         """Nobody waits for this question any more."""
         if self._open.pop(key, None) is not None:
             self.tell({"type": "withdraw", "id": key})
+
+    def denying(self, key: str | None) -> None:
+        """This digest is refused while what waited for it is dispatched again, also where nobody answered; None ends that."""
+        self._denied = key
 
     def approving(self, keys: frozenset[str]) -> None:
         """These digests are approved while one call is dispatched again; an empty set ends that."""

@@ -107,7 +107,7 @@ class Paths:
     def _canonical(self, task: Task, descriptor: int) -> bytes:
         name = self.name_of(descriptor)
         # by the mount that the descriptor belongs to, not by the task: descriptors travel between mount namespaces
-        return self._host_name(task, descriptor, name) if self.namespaces_moved else name
+        return self._host_name(task, descriptor, name) if self.namespaces_moved and not is_nameless(name) else name
 
     def is_foreign(self, task: Task) -> bool:
         """Whether the caller's root or mount namespace is not the guard's; asked anew each time, because a sibling may change it (CLONE_FS)."""

@@ -564,9 +564,13 @@ class Receiver:
         allowed = given.decision is Decision.ALLOW
         for pid in held:
             self._release(pid, allowed)
-        self._again(key, frozenset((key,)) if allowed else frozenset())
-        for flow_request in self._requests.pop(key, []):
-            self._judge_request(*flow_request, approved=frozenset((key,)) if allowed else frozenset())
+        self.bench.denying(None if allowed else key)
+        try:
+            self._again(key, frozenset((key,)) if allowed else frozenset())
+            for flow_request in self._requests.pop(key, []):
+                self._judge_request(*flow_request, approved=frozenset((key,)) if allowed else frozenset())
+        finally:
+            self.bench.denying(None)
 
     def _release(self, pid: int, allowed: bool) -> None:
         expected = self.expected[pid]

@@ -41,7 +41,9 @@ def read_card(folder: Path) -> Card:
     except FileNotFoundError:
         raise ModelError(f"`{path}` is missing: {_REPAIR}") from None
     except (OSError, UnicodeDecodeError, yaml.YAMLError, KeyError, TypeError) as problem:
-        raise ModelError(f"`{path}` is no model card ({type(problem).__name__}: {problem}): {_REPAIR}") from problem
+        raise ModelError(
+            f"`{path}` is no model card ({type(problem).__name__}: {' '.join(str(problem).split())}): {_REPAIR}"
+        ) from problem
     return _checked(path, claims)
 
 
