@@ -7,21 +7,13 @@ from importlib import import_module
 from pathlib import Path
 from typing import Final
 
-LABELS: Final = (
-    "destructive",
-    "exfiltration",
-    "credential_access",
-    "privilege_escalation",
-    "persistence",
-    "remote_code_execution",
-    "defense_evasion",
-    "resource_abuse",
-    "supply_chain",
-)
-"""Harm labels in the order of the model's `labels` output; `none` is not among them."""
+from guard.core.actions import HARM_LABELS
 
 NO_LABEL: Final = "none"
 """The label of a text whose probability is below the ask threshold."""
+
+LABELS: Final = tuple(label for label in HARM_LABELS if label != NO_LABEL)
+"""Harm labels in the order of the model's `labels` output; `none` is not among them."""
 
 KINDS: Final = frozenset({"shell", "python", "sql", "file", "network", "tool"})
 """Kinds of text that the model takes; `tool` has no training rows and is scored as it stands."""
