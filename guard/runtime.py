@@ -304,6 +304,9 @@ class _Session:
         os.setsid()
         for number in (*_FORWARDED, signal.SIGTSTP, signal.SIGPIPE):
             signal.signal(number, signal.SIG_IGN)
+        signal.signal(
+            signal.SIGUSR1, lambda *_: None
+        )  # wakes the receiver's own waiting threads, and means nothing else
         life_read, life_write = os.pipe2(os.O_CLOEXEC)
         agent_end, our_end = socket.socketpair()
         launch = keeper.Launch(

@@ -6,6 +6,7 @@ namespaces; a performed call must then be allowed exactly what the caller is (cr
 
 from __future__ import annotations
 
+import _thread
 import errno
 import os
 import socket
@@ -31,7 +32,7 @@ class Identity:
         self._user_namespace = os.stat("/proc/self/ns/user").st_ino
         os.umask(0o077)
         self._umask = 0o077
-        self._taken = False
+        self._inside: set[int] = set()  # threads that have taken a caller's identity: each has its own
 
     def differs(self, task: Task, *, namespaces_moved: bool) -> bool:
         """Whether `of` would switch anything for this caller."""
@@ -41,12 +42,13 @@ class Identity:
     def of(self, task: Task, *, namespaces_moved: bool) -> Iterator[None]:
         """Inside, this thread opens, creates and owns as the caller; raises OSError EPERM where that identity cannot be taken."""
         persona = self._effective(task, namespaces_moved)
-        if self._taken or self._same_for_files(persona):
+        thread = _thread.get_ident()
+        if thread in self._inside or self._same_for_files(persona):
             yield
             return
         if self.own.uid != 0:
             raise OSError(errno.EPERM, "the caller's identity cannot be taken")
-        self._taken = True
+        self._inside.add(thread)
         try:
             kernel.set_thread_groups(persona.groups)
             kernel.set_thread_fs_user(persona.uid, persona.gid)
@@ -54,7 +56,7 @@ class Identity:
             kernel.set_thread_capabilities(kept | (persona.capabilities & _FILE_CAPABILITIES), self.own.capabilities)
             yield
         finally:
-            self._taken = False
+            self._inside.discard(thread)
             kernel.set_thread_capabilities(self.own.capabilities, self.own.capabilities)
             kernel.set_thread_fs_user(self.own.uid, self.own.gid)
             kernel.set_thread_groups(self.own.groups)

@@ -146,6 +146,15 @@ def openat2(folder: int, path: bytes, flags: int, resolve: int, mode: int = 0) -
     raise OSError(number, os.strerror(number))
 
 
+def open_interruptibly(path: bytes, flags: int) -> int:
+    """open(2) that ends with EINTR at a signal (Python's own starts again); raises OSError."""
+    result = int(_libc.open(path, flags | os.O_CLOEXEC))
+    if result < 0:
+        number = ctypes.get_errno()
+        raise OSError(number, os.strerror(number))
+    return result
+
+
 def descriptor_of(tid: int, number: int) -> int:
     """A copy of another task's descriptor: pidfd_open(2) with PIDFD_THREAD where known (6.9), then pidfd_getfd(2). Raises OSError."""
     pidfd = _syscall(_NR_PIDFD_OPEN, tid, PIDFD_THREAD)

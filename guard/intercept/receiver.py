@@ -93,6 +93,25 @@ class _Expected:
     hold: str | None = None  # the digest of a question: the new image's calls wait for its answer
 
 
+@dataclass(slots=True)
+class _Opening:
+    """An open that waits in a thread: whose, where (0: not interruptible), why it is given up (`gone`, `signal`), and whether it is over."""
+
+    tid: int
+    thread: int = 0
+    left: str = ""
+    done: bool = False
+
+    def wait(self, path: bytes, flags: int) -> int:
+        """Opens, however often unrelated signals come; raises OSError EINTR once it is given up."""
+        while True:
+            try:
+                return kernel.open_interruptibly(path, flags)
+            except InterruptedError:
+                if self.left:
+                    raise
+
+
 class Receiver:
     """Owns the listener."""
 
@@ -127,6 +146,7 @@ class Receiver:
         self.settling: dict[
             int, int
         ] = {}  # threads whose umask call was let through and may not have run yet, with their process
+        self._openings: dict[int, _Opening] = {}
         self._looks: list[tuple[float, int, int]] = []  # when, which process, how often again
         self._response = bytearray(kernel.RESPONSE.size)
         self._added = bytearray(kernel.ADDED.size)
@@ -145,7 +165,7 @@ class Receiver:
         poll.register(self.listener, select.POLLIN)
         registered: set[int] = set()
         while True:
-            if self.parked or self._looks or self._others() or self._requests:
+            if self.parked or self._looks or self._openings or self._others() or self._requests:
                 registered = self._register(poll, registered)
                 if not self._wait(poll):
                     continue
@@ -190,13 +210,15 @@ class Receiver:
             self._look_after()
         if self._looks:
             self._look_at_images()
+        if self._openings:
+            self._look_at_openings()
         return self.listener in ready
 
     def _patience(self) -> float | None:
         """Milliseconds to wait for anything at all."""
         if self._looks:
             return max(0.0, (self._looks[0][0] - time.monotonic()) * 1000)
-        return _TICK_S * 1000 if self.parked or self._requests else None
+        return _TICK_S * 1000 if self.parked or self._requests or self._openings else None
 
     # ---- one call
 
@@ -299,28 +321,45 @@ class Receiver:
             os.close(give.descriptor)
 
     def _open_later(self, id_: int, task: Task, later: Later) -> None:
+        """An open that may wait: in a thread, which is woken where the caller leaves or has a signal to handle."""
+        opening = self._openings[id_] = _Opening(task.tid)
         persona, moved = task.status().persona, self.paths.namespaces_moved
 
         def work() -> None:
-            give: Give | None = None
-            error = errno.EACCES
+            opening.thread = _thread.get_ident()
+            descriptor, error = -1, errno.EACCES
             try:
                 if later.become:
                     become(persona)
                 with nullcontext() if later.become else self.identity.of(task, namespaces_moved=moved):
-                    give = Give(
-                        os.open(self.paths.by_descriptor(later.handle), later.flags), bool(later.flags & os.O_CLOEXEC)
-                    )
+                    descriptor = opening.wait(self.paths.by_descriptor(later.handle).encode(), later.flags)
             except OSError as problem:
                 error = problem.errno or errno.EACCES
             finally:
                 os.close(later.handle)
-            if give is None:
-                _reply_alone(self.listener, id_, -error)
-            else:
-                _give_alone(self.listener, id_, give)
+                opening.thread = 0  # from here on no signal may come: one inside ADDFD would lose the descriptor
+            if descriptor >= 0 and opening.left:
+                os.close(descriptor)
+                descriptor = -1
+            if descriptor >= 0:
+                _give_alone(self.listener, id_, Give(descriptor, bool(later.flags & os.O_CLOEXEC)))
+            elif opening.left != "gone":
+                _reply_alone(self.listener, id_, -kernel.ERESTARTSYS if opening.left else -error)
+            opening.done = True
 
         _thread.start_new_thread(work, ())
+
+    def _look_at_openings(self) -> None:
+        for id_, opening in list(self._openings.items()):
+            if opening.done:
+                del self._openings[id_]
+            elif opening.thread:
+                if not self._valid(id_):
+                    opening.left = "gone"
+                elif self._interrupted(opening.tid):
+                    opening.left = "signal"
+                if opening.left and opening.thread:
+                    signal.pthread_kill(opening.thread, signal.SIGUSR1)
 
     def _in_thread(self, id_: int, job: InThread) -> None:
         def work() -> None:

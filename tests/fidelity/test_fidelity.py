@@ -21,8 +21,6 @@ GUARD = (sys.executable, "-m", "guard_cli", "run", "--no-model", "--policy", str
 NAMES = (*shell_programs.PROGRAMS, *python_programs.PROGRAMS)
 
 KNOWN = {
-    "sh_fifo": "opening a FIFO to write where nobody reads returns instead of waiting for a reader",
-    "signals_interrupt_fifo": "a signal does not end the wait for the other end of a FIFO",
     "open_no_descriptors_left": "EMFILE comes after the file was created",
     "open_bad_pointers": "a path in a page without rights is read all the same",
     "chmod_all": "fchmod works on an O_PATH descriptor, natively EBADF",
