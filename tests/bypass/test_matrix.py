@@ -143,7 +143,10 @@ def _state_of(vault: Path) -> object:
     found = []
     for path in (vault, *sorted(vault.rglob("*"))):
         what = path.lstat()
-        content = path.read_bytes() if path.is_file() and not path.is_symlink() else b""
+        try:
+            content = path.read_bytes() if path.is_file() and not path.is_symlink() else b""
+        except PermissionError:  # a row took the right to read it away
+            content = b"(unreadable)"
         attributes = os.listxattr(path, follow_symlinks=False)
         found.append(
             (path.name, what.st_mode, what.st_uid, what.st_mtime_ns, what.st_ctime_ns, content, tuple(attributes))
