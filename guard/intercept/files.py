@@ -152,11 +152,7 @@ class Files:
         """A process's own entries: opened as the guard's user where that is the caller's, for the caller's namespace may have taken every
         capability; else by a thread that becomes the caller.
         """
-        if (
-            os.path.basename(found.name) in _MAPS
-            and flags & os.O_ACCMODE != os.O_RDONLY
-            and self.paths.in_own_user_namespace(task)
-        ):
+        if os.path.basename(found.name) in _MAPS and self.paths.in_own_user_namespace(task):
             return Give(self.identity.opened_inside(task, found.descriptor, _ours(flags)), bool(flags & os.O_CLOEXEC))
         persona, own = task.status().persona, self.identity.own
         if (persona.uid, persona.gid) != (own.uid, own.gid):
