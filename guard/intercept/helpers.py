@@ -11,8 +11,6 @@ import signal
 import socket
 import stat
 import sys
-import time
-from collections.abc import Callable
 from typing import Any, Final
 
 from guard import wire
@@ -149,7 +147,6 @@ class Proxy:
         self._starts = 0
         self._secrets: list[str] = []
         self.pid = -1
-        self.on_gone: Callable[[], None] = lambda: None
 
     def descriptor(self) -> int:
         """Where its messages come from; -1 while it does not run."""
@@ -240,14 +237,6 @@ class Proxy:
             self._socket.close()
         self._socket, self._ports = None, None
 
-    def stop(self) -> None:
-        """Asks it to end."""
-        if self._socket is not None:
-            try:
-                self.send({"type": "stop"})
-            except OSError:
-                return
-
 
 def secret_values(data: bytes) -> list[bytes]:
     """What looks like a secret in a labelled file: values of `NAME=value` and `name: value` lines, and lines of keys, 8 bytes or more.
@@ -270,20 +259,3 @@ def secret_values(data: bytes) -> list[bytes]:
         if 8 <= len(value) <= 4096 and value not in found:
             found.append(value)
     return found[:200]
-
-
-def wait_for(pid: int, seconds: float) -> None:
-    """Gives a helper this long to end by itself, then ends it."""
-    until = time.monotonic() + seconds
-    while time.monotonic() < until:
-        try:
-            if os.waitpid(pid, os.WNOHANG)[0]:
-                return
-        except ChildProcessError:
-            return
-        time.sleep(0.01)
-    try:
-        os.kill(pid, signal.SIGKILL)
-        os.waitpid(pid, 0)
-    except (ProcessLookupError, ChildProcessError):
-        return

@@ -52,7 +52,6 @@ from guard.policy.match import Matcher
 _TICK_S: Final = 0.05  # how often waiting calls are looked after: signals, deadlines, callers that left
 _LOOK_S: Final = 0.003  # how soon after its exec a new image is looked at even if it makes no call
 _TASKS_KEPT: Final = 512  # tasks whose descriptors are kept open
-_DESCRIPTORS: Final = 65536
 
 Arguments = tuple[int, int, int, int, int, int]
 Handler = Callable[[Task, Arguments], Done | InThread]
