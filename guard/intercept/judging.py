@@ -14,7 +14,6 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
-from guard.audit import append
 from guard.core import evidence
 from guard.core.actions import Action, Actor, Context, ExecAction, FileAction, FileOp, Harm, NetworkAction, SystemAction
 from guard.core.decide import no_one_to_ask
@@ -131,7 +130,7 @@ class Bench:
             known = self._memo.get((action.op, action.path))
             if known is not None:
                 self._sequence += 1
-                append(self.evidence, known[1](self._sequence, time.time_ns(), task.tgid, action.path))
+                _append(self.evidence, known[1](self._sequence, time.time_ns(), task.tgid, action.path))
                 return None
         content = None
         verdict = _of_mount(action) or self.matcher.judge(action, Context())
@@ -475,18 +474,18 @@ class Bench:
     # ---- records
 
     def record(self, pid: int, action: Action, verdict: Verdict) -> None:
-        """Appends the record; AuditError where it cannot be kept (the caller fails closed)."""
+        """Appends the record; OSError where it cannot be kept (the caller fails closed)."""
         self._sequence += 1
         line = evidence.line(
             evidence.Record(seq=self._sequence, time_ns=time.time_ns(), pid=pid, action=action, verdict=verdict)
         )
-        append(self.evidence, line)
+        _append(self.evidence, line)
 
     def event(self, pid: int, name: Any, **fields: Any) -> None:
         """Appends a session event."""
         self._sequence += 1
         event = evidence.SessionEvent(seq=self._sequence, time_ns=time.time_ns(), pid=pid, event=name, **fields)
-        append(self.evidence, evidence.line(event))
+        _append(self.evidence, evidence.line(event))
 
 
 def _of_mount(action: Action) -> Verdict | None:
@@ -501,6 +500,12 @@ def _of_mount(action: Action) -> Verdict | None:
 def _is_private(action: FileAction) -> bool:
     """Names in the caller's own tmpfs and the like; files cannot be renamed or linked out of them (EXDEV)."""
     return action.path.startswith(_PRIVATE) and (action.to is None or action.to.startswith(_PRIVATE))
+
+
+def _append(descriptor: int, line: bytes) -> None:
+    """As `guard.audit.append`, which this process must not import: behind it stands a database."""
+    if os.write(descriptor, line) != len(line):
+        raise OSError("the evidence could not be kept whole")
 
 
 def _by(verdict: Verdict, decision: Decision, word: str) -> Verdict:
